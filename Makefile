@@ -1,0 +1,37 @@
+# Few verbs; `make` alone prints them.
+.DEFAULT_GOAL := help
+.PHONY: help build live test lint bench clean
+
+FUNCTIONS := $(notdir $(patsubst %/,%,$(wildcard functions/*/)))
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+build: ## everything, unoptimised
+	cargo build --workspace
+
+live: ## all of Onepool on this machine, with a show (SHOW=no, SHOW=only, SHOWS=n; infra/live/README.md)
+	@infra/install.sh
+	@cargo build --workspace --quiet
+	@cargo run --quiet -p onepool-live
+
+test: ## the template and all tests
+	infra/install.sh --lint
+	cargo build --workspace
+	.onepool/lint-venv/bin/cfn-lint template.yaml
+	cargo test --workspace
+
+lint: ## formatting, clippy, licences and advisories
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	else echo 'cargo-deny is not here, so dependencies were not checked: cargo install --locked cargo-deny'; fi
+
+bench: ## measures our own processes, optimised
+	infra/install.sh --bench
+	cargo build --release $(addprefix -p ,$(FUNCTIONS))
+	cargo run --release -p onepool-bench
+
+clean: ## what was built and installed here
+	cargo clean
+	rm -rf .onepool

@@ -1,0 +1,15 @@
+//! `order-process`: writes orders into the ledger, settles their payment, confirms or gives back, tells the buyer.
+
+use aws_lambda_events::sqs::SqsEvent;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use onepool::{app, batch};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let settlement = app::order_process()?;
+    run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        Ok::<_, Error>(batch::together(event.payload, async |orders| settlement.settle(orders).await).await)
+    }))
+    .await
+}

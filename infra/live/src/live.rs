@@ -1,0 +1,121 @@
+//! Brings everything up, in the order in which the parts need each other.
+
+use std::collections::BTreeMap;
+
+use crate::addresses::{Addresses, Tokens};
+use crate::aws::Aws;
+use crate::config::Config;
+use crate::deploy::{self, Stack, Surroundings};
+use crate::error::Result;
+use crate::folder::Folder;
+use crate::gateway::{self, Gateway};
+use crate::processes::Processes;
+use crate::seed::OnAir;
+use crate::tokens::{Role, Signer};
+use crate::{emulator, payments, redis, say};
+
+/// A run that is up.
+pub struct Live {
+    /// Where everything is.
+    pub addresses: Addresses,
+    /// Signs tokens for anyone.
+    pub signer: Signer,
+    /// The AWS endpoint.
+    pub aws: Aws,
+    /// What was deployed to it.
+    pub stack: Stack,
+    local_json: std::path::PathBuf,
+    _gateway: Gateway,
+}
+
+/// Starts the parts, deploys the template, opens the doors and writes `local.json`.
+pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> Result<Live> {
+    let scratch = folder.scratch();
+    let (redis, payments, emulator) = tokio::try_join!(
+        redis::start(processes, &scratch),
+        payments::start(processes, config),
+        emulator::start(processes, config, &scratch),
+    )?;
+    // Fake marketplaces start here, beside the payment sandbox; one that is given is used instead.
+    let channels = config.channels.clone();
+
+    let signer = Signer::random()?;
+    let around = Surroundings {
+        redis_url: &redis.url,
+        toss_base_url: &payments.url,
+        token_secret: signer.secret(),
+    };
+    let stack = deploy::deploy(&emulator.aws, config, &around).await?;
+    let gateway = gateway::open(config, &emulator.aws, &stack).await?;
+
+    let mut pids = BTreeMap::from([("onepool-live", std::process::id()), ("redis", redis.pid)]);
+    pids.extend(emulator.pid.map(|pid| ("emulator", pid)));
+    pids.extend(payments.pid.map(|pid| ("payment-sandbox", pid)));
+    let addresses = Addresses {
+        http: gateway.http.clone(),
+        websocket: gateway.websocket.clone(),
+        console: format!("{}/console", gateway.http),
+        redis: redis.url,
+        dynamodb: emulator.aws.endpoint.clone(),
+        sqs: emulator.aws.endpoint.clone(),
+        payments: payments.url,
+        channels,
+        token_secret: signer.secret().to_owned(),
+        tokens: Tokens {
+            operator: signer.sign("operator-1", "운영자", Role::Operator)?,
+            broadcaster: signer.sign("broadcaster-1", "진행자", Role::Broadcaster)?,
+            viewer: signer.sign("viewer-1", "시청자", Role::Viewer)?,
+        },
+        pids,
+        aws: emulator.aws.endpoint.clone(),
+        stack: stack.outputs.clone(),
+        queues: stack.queues.clone(),
+    };
+    let local_json = folder.local_json();
+    addresses.write(&local_json)?;
+    Ok(Live {
+        addresses,
+        signer,
+        aws: emulator.aws,
+        stack,
+        local_json,
+        _gateway: gateway,
+    })
+}
+
+impl Live {
+    /// Says where everything is, with commands to paste.
+    pub fn introduce(&self, on_air: &OnAir) {
+        let Addresses {
+            http,
+            websocket,
+            tokens,
+            ..
+        } = &self.addresses;
+        let (broadcast, product) = (&on_air.broadcast_id, &on_air.product_id);
+        let viewer = &tokens.viewer;
+        println!();
+        say::note("주소", "addresses");
+        println!("  HTTP       {http}");
+        println!("  WebSocket  {websocket}?broadcast_id={broadcast}&token=…");
+        println!("  payments   {}", self.addresses.payments);
+        println!("  redis      {}", self.addresses.redis);
+        println!("  aws        {}", self.addresses.aws);
+        println!("  local.json {}", self.local_json.display());
+        println!();
+        say::note("주문해 보기", "place an order");
+        println!(
+            "  curl -s '{http}/broadcasts/{broadcast}/orders' -H 'Authorization: Bearer {viewer}' \\\n    \
+             -H 'Idempotency-Key: '$(date +%s) -H 'Content-Type: application/json' \\\n    \
+             -d '{{\"lines\":[{{\"product_id\":\"{product}\",\"quantity\":1}}],\"payment\":{{\"method\":\"billing_key\",\"billing_key\":\"bk-1\",\"customer_key\":\"viewer-1\"}}}}'"
+        );
+        println!();
+        say::note(
+            "방송 보기 (연결 뒤 {\"type\":\"join\"})",
+            "watch; then send {\"type\":\"join\"}",
+        );
+        println!("  npx wscat -c '{websocket}?broadcast_id={broadcast}&token={viewer}'");
+        println!();
+        say::note("멈추려면 Ctrl-C", "Ctrl-C stops everything");
+    }
+}

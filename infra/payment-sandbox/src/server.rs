@@ -1,0 +1,131 @@
+//! The routes, and the two ways to run them: to the end of the process, or beside a test.
+
+use std::{io, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Path, Request, State},
+    response::Response,
+    routing::{get, post},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    answer::{Answer, Refusal},
+    control,
+    exchange::exchange,
+    requests::Call,
+    settings::Settings,
+    webhooks::{Outbox, deliver},
+    wire::{Cut, Wires},
+    world::Shared,
+};
+
+/// Serves the sandbox on the listener until the future is dropped.
+pub async fn serve(listener: TcpListener, settings: Settings) -> io::Result<()> {
+    let (outbox, events) = Outbox::new(&settings);
+    let shared = Arc::new(Shared::new(settings, outbox));
+    let app = router()
+        .with_state(Arc::clone(&shared))
+        .into_make_service_with_connect_info::<Cut>();
+    tokio::try_join!(
+        async { axum::serve(Wires(listener), app).await },
+        deliver(shared, events),
+    )?;
+    Ok(())
+}
+
+/// A sandbox that runs inside this process until it is dropped.
+#[derive(Debug)]
+pub struct Sandbox {
+    base_url: String,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Sandbox {
+    /// Starts one on `settings.port` of 127.0.0.1.
+    pub async fn start(settings: Settings) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;
+        let base_url = format!("http://{}", listener.local_addr()?);
+        let server = tokio::spawn(serve(listener, settings));
+        Ok(Self { base_url, server })
+    }
+
+    /// `http://127.0.0.1:PORT`, to be configured in place of the real service's address.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/v1/billing/{billing_key}", post(billing))
+        .route("/v1/payments/confirm", post(confirm))
+        .route("/v1/payments/{payment_key}", get(lookup_by_key))
+        .route("/v1/payments/orders/{order_id}", get(lookup_by_order))
+        .route("/v1/payments/{payment_key}/cancel", post(cancel))
+        .merge(control::router())
+        .fallback(nowhere)
+}
+
+type Sender = ConnectInfo<Cut>;
+
+async fn billing(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(cut): Sender,
+    Path(billing_key): Path<String>,
+    request: Request,
+) -> Response {
+    answer(shared, cut, Call::Billing { billing_key }, request).await
+}
+
+async fn confirm(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(cut): Sender,
+    request: Request,
+) -> Response {
+    answer(shared, cut, Call::Confirm, request).await
+}
+
+async fn lookup_by_key(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(cut): Sender,
+    Path(payment_key): Path<String>,
+    request: Request,
+) -> Response {
+    answer(shared, cut, Call::LookupByKey { payment_key }, request).await
+}
+
+async fn lookup_by_order(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(cut): Sender,
+    Path(order_id): Path<String>,
+    request: Request,
+) -> Response {
+    answer(shared, cut, Call::LookupByOrder { order_id }, request).await
+}
+
+async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(cut): Sender,
+    Path(payment_key): Path<String>,
+    request: Request,
+) -> Response {
+    answer(shared, cut, Call::Cancel { payment_key }, request).await
+}
+
+async fn answer(shared: Arc<Shared>, cut: Cut, call: Call, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    exchange(shared, cut, call, parts, body).await
+}
+
+async fn nowhere() -> Answer {
+    Answer::refused(&Refusal::new("NOT_FOUND", "There is no such endpoint."))
+}

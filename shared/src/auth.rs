@@ -1,0 +1,182 @@
+//! Tokens: who is calling, and as what. The shop's own backend signs them (JWT, HS256).
+
+use std::fmt;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use crate::{clock::Timestamp, config::Secret, error::Error};
+
+/// A user of the shop, as the shop's backend names them: 1 to 128 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserId(String);
+
+impl UserId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for UserId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text))
+        } else {
+            Err("expected 1 to 128 visible ASCII characters")
+        }
+    }
+}
+
+impl std::str::FromStr for UserId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<UserId> for String {
+    fn from(id: UserId) -> Self {
+        id.0
+    }
+}
+
+/// What a caller may do. Each role may do all that the one before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Watches and buys.
+    Viewer,
+    /// Hosts broadcasts.
+    Broadcaster,
+    /// Runs the shop.
+    Operator,
+}
+
+/// The claims of a token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Caller {
+    /// Who.
+    #[serde(rename = "sub")]
+    pub user_id: UserId,
+    /// The name others see.
+    pub name: String,
+    /// As what.
+    pub role: Role,
+    /// Until when, in seconds since 1970 UTC.
+    pub exp: u64,
+}
+
+impl Caller {
+    /// Lets the caller through if they have at least `role`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub fn require(&self, role: Role) -> Result<(), Error> {
+        if self.role >= role { Ok(()) } else { Err(Error::Forbidden) }
+    }
+}
+
+/// Verifies and signs tokens with the shop's secret.
+#[derive(Clone)]
+pub struct Tokens {
+    verify: DecodingKey,
+    sign: EncodingKey,
+    rules: Validation,
+}
+
+impl Tokens {
+    /// Tokens under `secret`.
+    #[must_use]
+    pub fn new(secret: &Secret) -> Self {
+        let mut rules = Validation::new(Algorithm::HS256);
+        rules.leeway = 0;
+        rules.set_required_spec_claims(&["exp", "sub"]);
+        Self {
+            verify: DecodingKey::from_secret(secret.reveal().as_bytes()),
+            sign: EncodingKey::from_secret(secret.reveal().as_bytes()),
+            rules,
+        }
+    }
+
+    /// Who presents this token.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] if it is not ours, has expired, or its claims are not as they must be.
+    pub fn verify(&self, token: &str) -> Result<Caller, Error> {
+        jsonwebtoken::decode::<Caller>(token, &self.verify, &self.rules)
+            .map(|token| token.claims)
+            .map_err(|_| Error::Unauthenticated)
+    }
+
+    /// Who presents this `Authorization` header.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] as [`Tokens::verify`], or if the header is missing or not `Bearer`.
+    pub fn verify_header(&self, authorization: Option<&str>) -> Result<Caller, Error> {
+        let (scheme, token) = authorization.and_then(|header| header.split_once(' ')).ok_or(Error::Unauthenticated)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Error::Unauthenticated);
+        }
+        self.verify(token.trim())
+    }
+
+    /// A token as the shop's backend would sign it, for the local run and for tests.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] if the claims cannot be signed.
+    pub fn sign(&self, user_id: UserId, name: &str, role: Role, until: Timestamp) -> Result<String, Error> {
+        let claims = Caller { user_id, name: name.to_owned(), role, exp: until.millis() / 1_000 };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign).map_err(|_| Error::Unauthenticated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+
+    fn tokens() -> Tokens {
+        Tokens::new(&Secret::new("secret"))
+    }
+
+    fn token(tokens: &Tokens, role: Role, until: Timestamp) -> String {
+        tokens.sign("u1".parse().expect("an id"), "이름", role, until).expect("signs")
+    }
+
+    #[test]
+    fn a_token_is_who_it_says() {
+        let signed = token(&tokens(), Role::Viewer, clock::now() + Duration::from_secs(60));
+        let caller = tokens().verify_header(Some(&format!("Bearer {signed}"))).expect("is ours");
+        assert_eq!((caller.user_id.as_str(), caller.name.as_str(), caller.role), ("u1", "이름", Role::Viewer));
+        assert!(caller.require(Role::Viewer).is_ok());
+        assert!(matches!(caller.require(Role::Broadcaster), Err(Error::Forbidden)));
+    }
+
+    #[test]
+    fn a_token_that_is_forged_expired_unsigned_or_missing_is_refused() {
+        let later = clock::now() + Duration::from_secs(60);
+        let forged = token(&Tokens::new(&Secret::new("other")), Role::Operator, later);
+        let expired = token(&tokens(), Role::Viewer, Timestamp::from_millis(clock::now().millis() - 2_000));
+        let unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJ1MSIsIm5hbWUiOiJuIiwicm9sZSI6Im9wZXJhdG9yIiwiZXhwIjo5OTk5OTk5OTk5fQ.";
+        for bad in [forged.as_str(), expired.as_str(), unsigned, "", "a.b.c"] {
+            assert!(matches!(tokens().verify(bad), Err(Error::Unauthenticated)), "{bad:?} was taken");
+        }
+        for header in [None, Some(""), Some("Bearer"), Some("Basic abc")] {
+            assert!(matches!(tokens().verify_header(header), Err(Error::Unauthenticated)));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A batch of a queue's messages: bodies are parsed one by one, one that panics takes nobody along, and the answer names
+//! exactly the messages to bring again.
+
+use std::{future::Future, panic::AssertUnwindSafe};
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use futures::FutureExt;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Retry};
+
+/// Handles each message by itself, one after the other.
+pub async fn each<T, F>(event: SqsEvent, handle: impl Fn(T) -> F) -> SqsBatchResponse
+where
+    T: DeserializeOwned,
+    F: Future<Output = Result<(), Error>>,
+{
+    together(event, async |messages: Vec<T>| {
+        let mut outcomes = Vec::with_capacity(messages.len());
+        for message in messages {
+            outcomes.push(caught(Box::pin(handle(message))).await.unwrap_or(Err(Error::Conflict)));
+        }
+        outcomes
+    })
+    .await
+}
+
+/// Handles all messages that could be parsed together. `handle` answers with one outcome a message, in their order; if it
+/// panics, all of them are brought again.
+pub async fn together<T: DeserializeOwned>(
+    event: SqsEvent,
+    handle: impl AsyncFnOnce(Vec<T>) -> Vec<Result<(), Error>>,
+) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    let (mut ids, mut messages) = (Vec::new(), Vec::new());
+    let total = event.records.len();
+    for record in event.records {
+        let id = record.message_id.unwrap_or_default();
+        match serde_json::from_str(record.body.as_deref().unwrap_or_default()) {
+            Ok(message) => {
+                ids.push(id);
+                messages.push(message);
+            }
+            Err(error) => fail(&mut response, id, &Error::Foreign(error)),
+        }
+    }
+    if !messages.is_empty() {
+        let mut outcomes = caught(Box::pin(handle(messages))).await.unwrap_or_default().into_iter();
+        for id in ids {
+            match outcomes.next() {
+                Some(Ok(())) => {}
+                Some(Err(error)) => fail(&mut response, id, &error),
+                None => fail(&mut response, id, &Error::Conflict),
+            }
+        }
+    }
+    tracing::info!(messages = total, failed = response.batch_item_failures.len(), "batch");
+    response
+}
+
+/// A message that will never succeed is reported like the others: it uses up its receives and lands in the DLQ, where a
+/// person finds it.
+fn fail(response: &mut SqsBatchResponse, id: String, error: &Error) {
+    match error.retry() {
+        Retry::Later => tracing::warn!(message.id = id, error = %error, "a message failed and comes again"),
+        Retry::Never => tracing::error!(message.id = id, error = %error, "a message can never succeed"),
+    }
+    response.add_failure(id);
+}
+
+async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let outcome = AssertUnwindSafe(future).catch_unwind().await;
+    if outcome.is_err() {
+        tracing::error!("a message made its handler panic");
+    }
+    outcome.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lambda_events::sqs::SqsMessage;
+
+    use super::*;
+
+    fn batch(bodies: &[&str]) -> SqsEvent {
+        let mut event = SqsEvent::default();
+        for (index, body) in bodies.iter().enumerate() {
+            let mut message = SqsMessage::default();
+            message.message_id = Some(index.to_string());
+            message.body = Some((*body).to_owned());
+            event.records.push(message);
+        }
+        event
+    }
+
+    fn failed(response: &SqsBatchResponse) -> Vec<&str> {
+        response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn only_the_messages_that_failed_come_again() {
+        let event = batch(&["1", "not ours", "2", "3", "4", "5", "6", "7", "8", "9"]);
+        let response = each(event, async |number: u32| match number {
+            3 => panic!("a message that breaks its handler"),
+            5 => Err(Error::Conflict),
+            _ => Ok(()),
+        })
+        .await;
+        assert_eq!(failed(&response), ["1", "3", "5"]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_over_a_whole_batch_brings_all_of_it_again() {
+        let response = together(batch(&["1", "2"]), async |_: Vec<u32>| panic!("a bug")).await;
+        assert_eq!(failed(&response), ["0", "1"]);
+    }
+
+    #[tokio::test]
+    async fn an_empty_batch_is_done() {
+        assert!(each(batch(&[]), async |_: u32| Ok(())).await.batch_item_failures.is_empty());
+    }
+}

@@ -1,0 +1,195 @@
+//! The fence: the units of a broadcast, carved out of the pool when a product is spotlighted, given back at the end.
+//!
+//! The gate may promise less than the ledger granted for a moment, never more. So units that come to a source are granted
+//! in the ledger first and then in the gate; units that leave one are withdrawn from its gate first, then moved in the
+//! ledger. A crash between the two leaves units unsellable, not oversold, and the next grant brings them back.
+
+use crate::{
+    clock::Timestamp,
+    error::Error,
+    id::{BroadcastId, ProductId},
+    ledger::{Change, Ledger, Moved, StockRow},
+    stock::{Gate, Source, Withdrawn},
+};
+
+/// How often units are withdrawn again when the row changed in between.
+const MAX_TRIES: usize = 5;
+
+/// As many units as are free; the largest number a script reads exactly.
+pub const ALL: u64 = 1 << 53;
+
+/// Moves units between sources, in the ledger and in the gate.
+#[derive(Clone)]
+pub struct Fence {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The gate.
+    pub gate: Gate,
+}
+
+/// Who moves units and why; the id makes a repeated request find itself.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    /// The same request has the same id.
+    pub id: String,
+    /// Tells this request from another one with the same id.
+    pub fingerprint: String,
+    /// Why, for a person.
+    pub text: String,
+    /// Who.
+    pub by: String,
+}
+
+impl Fence {
+    /// Brings `units` from outside into the pool.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyConflict`], or a store failed; asking again with the same cause is safe.
+    pub async fn add(&self, product: &ProductId, units: u64, cause: &Cause, now: Timestamp) -> Result<(), Error> {
+        self.grant_to(None, Source::Pool, product, units, cause, now).await
+    }
+
+    /// Takes `units` out of the pool and out of the shop.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientPool`], [`Error::IdempotencyConflict`], or a store failed; asking again with the same cause is
+    /// safe.
+    pub async fn remove(&self, product: &ProductId, units: u64, cause: &Cause, now: Timestamp) -> Result<(), Error> {
+        self.withdraw_from(&Source::Pool, None, product, units, units, cause, now).await.map(drop)
+    }
+
+    /// Carves `units` out of the pool for a broadcast.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientPool`], [`Error::IdempotencyConflict`], or a store failed; asking again with the same cause is
+    /// safe.
+    pub async fn carve(
+        &self,
+        broadcast: &BroadcastId,
+        product: &ProductId,
+        units: u64,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.grant_to(Some(Source::Pool), Source::Live(broadcast.clone()), product, units, cause, now).await
+    }
+
+    /// Gives up to `most` free units of a broadcast back to the pool, or none if fewer than `least` are free. Returns how
+    /// many.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientPool`] if fewer than `least` are free, [`Error::IdempotencyConflict`], or a store failed; asking
+    /// again with the same cause is safe.
+    pub async fn give_back(
+        &self,
+        broadcast: &BroadcastId,
+        product: &ProductId,
+        (least, most): (u64, u64),
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        let source = Source::Live(broadcast.clone());
+        self.withdraw_from(&source, Some(Source::Pool), product, least, most, cause, now).await
+    }
+
+    /// Makes the gate follow the ledger for one source.
+    ///
+    /// # Errors
+    /// A store failed; asking again is safe.
+    pub async fn follow(&self, source: &Source, product: &ProductId, now: Timestamp) -> Result<Option<StockRow>, Error> {
+        let row = self.ledger.stock_row(product, source).await?;
+        if let Some(row) = &row {
+            self.gate.grant(row, now).await?;
+        }
+        Ok(row)
+    }
+
+    async fn grant_to(
+        &self,
+        from: Option<Source>,
+        to: Source,
+        product: &ProductId,
+        units: u64,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let change = change(product, from.clone().map(|source| (source, None)), Some(to.clone()), units, cause, now);
+        match self.ledger.move_units(&change).await? {
+            Moved::Now | Moved::Already => {}
+            Moved::Conflict => return Err(Error::IdempotencyConflict),
+            Moved::Short(left) => return Err(Error::InsufficientPool { left }),
+            Moved::Stale => return Err(Error::Conflict),
+        }
+        for source in from.iter().chain([&to]) {
+            self.follow(source, product, now).await?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a move has two ends, a range and a cause; one private caller each")]
+    async fn withdraw_from(
+        &self,
+        from: &Source,
+        to: Option<Source>,
+        product: &ProductId,
+        least: u64,
+        most: u64,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        match self.ledger.moved(product, &cause.id, &cause.fingerprint).await? {
+            Some(Moved::Conflict) => return Err(Error::IdempotencyConflict),
+            // Done before; what an interrupted try left withdrawn comes back with the grants below.
+            Some(Moved::Already | Moved::Now | Moved::Short(_) | Moved::Stale) => {
+                for source in [Some(from), to.as_ref()].into_iter().flatten() {
+                    self.follow(source, product, now).await?;
+                }
+                return Ok(most);
+            }
+            None => {}
+        }
+        for _ in 0..MAX_TRIES {
+            let Some(row) = self.follow(from, product, now).await? else {
+                return if least == 0 { Ok(0) } else { Err(Error::InsufficientPool { left: 0 }) };
+            };
+            let units = match self.gate.withdraw(from, product, most, least, row.version).await? {
+                Withdrawn::Units(0) => return Ok(0),
+                Withdrawn::Units(units) => units,
+                Withdrawn::Short(left) => return Err(Error::InsufficientPool { left }),
+                Withdrawn::Stale | Withdrawn::Unknown => continue,
+            };
+            let change = change(product, Some((from.clone(), Some(row.version))), to.clone(), units, cause, now);
+            let moved = self.ledger.move_units(&change).await?;
+            for source in [Some(from), to.as_ref()].into_iter().flatten() {
+                self.follow(source, product, now).await?;
+            }
+            match moved {
+                Moved::Now | Moved::Already => return Ok(units),
+                Moved::Conflict => return Err(Error::IdempotencyConflict),
+                Moved::Short(_) | Moved::Stale => {}
+            }
+        }
+        Err(Error::Conflict)
+    }
+}
+
+fn change(
+    product: &ProductId,
+    from: Option<(Source, Option<u64>)>,
+    to: Option<Source>,
+    units: u64,
+    cause: &Cause,
+    now: Timestamp,
+) -> Change {
+    Change {
+        id: cause.id.clone(),
+        product_id: product.clone(),
+        from,
+        to,
+        units,
+        cause: cause.text.clone(),
+        by: cause.by.clone(),
+        at: now,
+        fingerprint: cause.fingerprint.clone(),
+    }
+}

@@ -1,0 +1,151 @@
+//! The one place that reads the environment. Every function asks for its own sections once, at start; a missing or
+//! malformed variable stops the start with its name, so a wiring error in `template.yaml` shows at the first invocation.
+
+use std::{fmt, time::Duration};
+
+use thiserror::Error;
+
+/// A variable that is missing or cannot be read.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// Not set, or empty.
+    #[error("environment variable {0} is missing: set it in template.yaml")]
+    Missing(&'static str),
+    /// Set to something that does not parse.
+    #[error("environment variable {name} is not {expected}")]
+    Malformed {
+        /// The variable.
+        name: &'static str,
+        /// What would have been right.
+        expected: &'static str,
+    },
+}
+
+/// Text that must not be shown: it has no `Display`, and its `Debug` hides it.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one call that needs it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+fn required(name: &'static str) -> Result<String, ConfigError> {
+    std::env::var(name)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .ok_or(ConfigError::Missing(name))
+}
+
+fn secret(name: &'static str) -> Result<Secret, ConfigError> {
+    required(name).map(Secret)
+}
+
+/// Where the gate and the rooms live.
+#[derive(Debug, Clone)]
+pub struct RedisConfig {
+    /// `SHOP_ID`: the hash tag of every key.
+    pub shop_id: String,
+    /// `REDIS_URL`: `redis://` or `rediss://`. It may carry a password, hence a secret.
+    pub url: Secret,
+}
+
+impl RedisConfig {
+    /// Reads `SHOP_ID` and `REDIS_URL`.
+    ///
+    /// # Errors
+    /// A variable is missing.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self { shop_id: required("SHOP_ID")?, url: secret("REDIS_URL")? })
+    }
+}
+
+macro_rules! text_variables {
+    ($($(#[$doc:meta])* $function:ident = $name:literal;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// The variable is missing.
+        pub fn $function() -> Result<String, ConfigError> {
+            required($name)
+        }
+    )*};
+}
+
+text_variables! {
+    /// `CATALOG_TABLE`: products, broadcasts, spotlights.
+    catalog_table = "CATALOG_TABLE";
+    /// `STOCK_TABLE`: the ledger's rows of stock.
+    stock_table = "STOCK_TABLE";
+    /// `ORDERS_TABLE`: one item an order.
+    orders_table = "ORDERS_TABLE";
+    /// `ORDERS_QUEUE_URL`: where accepted orders go.
+    orders_queue_url = "ORDERS_QUEUE_URL";
+    /// `ROOM_WAKE_QUEUE_URL`: where a room that has something to say is named.
+    room_wake_queue_url = "ROOM_WAKE_QUEUE_URL";
+    /// `WEBSOCKET_CALLBACK_URL`: where `@connections` answers, stage included.
+    websocket_callback_url = "WEBSOCKET_CALLBACK_URL";
+    /// `TOSS_BASE_URL`: the payment gateway, without a trailing slash.
+    toss_base_url = "TOSS_BASE_URL";
+}
+
+/// `TOKEN_SECRET`: what the shop's backend signs tokens with.
+///
+/// # Errors
+/// The variable is missing.
+pub fn token_secret() -> Result<Secret, ConfigError> {
+    secret("TOKEN_SECRET")
+}
+
+/// `TOSS_SECRET_KEY`: the secret key of Toss Payments.
+///
+/// # Errors
+/// The variable is missing.
+pub fn toss_secret_key() -> Result<Secret, ConfigError> {
+    secret("TOSS_SECRET_KEY")
+}
+
+/// `HOLD_SECONDS`: how long an unsettled order keeps its units.
+///
+/// # Errors
+/// The variable is missing, or not a whole number of seconds from 1 to 86,400.
+pub fn hold_period() -> Result<Duration, ConfigError> {
+    required("HOLD_SECONDS")?
+        .parse()
+        .ok()
+        .filter(|seconds| (1..=86_400).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or(ConfigError::Malformed { name: "HOLD_SECONDS", expected: "a whole number of seconds, 1 to 86400" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let config = RedisConfig { shop_id: "demo".into(), url: Secret::new("redis://:pass@host") };
+        assert!(!format!("{config:?}").contains("pass"));
+    }
+
+    #[test]
+    fn a_missing_variable_is_named() {
+        let error = required("ONEPOOL_NO_SUCH_VARIABLE").expect_err("is not set");
+        assert!(error.to_string().contains("ONEPOOL_NO_SUCH_VARIABLE"));
+    }
+}

@@ -1,0 +1,316 @@
+//! Everything that can go wrong, once, with its two projections: what the caller is told ([`Error::problem`]), and whether
+//! a queue should bring the message again ([`Error::retry`]). Neither has a catch-all arm: a new variant does not compile
+//! until someone decides both.
+
+use serde_json::{Map, Value, json};
+use thiserror::Error as ThisError;
+
+use crate::id::ProductId;
+
+/// What is known of a call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certainty {
+    /// It had no effect.
+    Definite,
+    /// It may have had its effect: the answer was lost.
+    Unknown,
+}
+
+/// Whether to bring a message again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It may succeed later.
+    Later,
+    /// It will never succeed.
+    Never,
+}
+
+/// The language of a sentence for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// What the contract answers in.
+    #[default]
+    Korean,
+    /// With `Accept-Language: en`.
+    English,
+}
+
+impl Language {
+    /// Reads `Accept-Language`: English if it is preferred to Korean, else Korean.
+    #[must_use]
+    pub fn from_header(accept_language: Option<&str>) -> Self {
+        let first = |language: &str| accept_language.and_then(|header| header.to_ascii_lowercase().find(language));
+        match (first("en"), first("ko")) {
+            (Some(english), Some(korean)) if english < korean => Self::English,
+            (Some(_), None) => Self::English,
+            (Some(_) | None, Some(_)) | (None, None) => Self::Korean,
+        }
+    }
+
+    /// The sentence in this language.
+    #[must_use]
+    pub fn pick<T>(self, korean: T, english: T) -> T {
+        match self {
+            Self::Korean => korean,
+            Self::English => english,
+        }
+    }
+}
+
+/// What can go wrong. Texts follow "failed to ...: ".
+#[derive(Debug, ThisError)]
+pub enum Error {
+    /// The request is not as it must be.
+    #[error("invalid request: {field}: expected {expected}")]
+    Invalid {
+        /// Which part of it.
+        field: &'static str,
+        /// What would have been right.
+        expected: String,
+    },
+    /// No valid token.
+    #[error("no valid token")]
+    Unauthenticated,
+    /// A valid token of the wrong role.
+    #[error("the role does not allow it")]
+    Forbidden,
+    /// There is no such thing, or not for this caller.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The Idempotency-Key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyConflict,
+    /// Not enough units left.
+    #[error("{product} is sold out, {left} left")]
+    SoldOut {
+        /// Of what.
+        product: ProductId,
+        /// How many are left.
+        left: u64,
+    },
+    /// The product is not on air.
+    #[error("{0} is not on air")]
+    NotOnAir(ProductId),
+    /// More than one viewer may have.
+    #[error("the limit of {product} for one viewer is reached, {left} left")]
+    LimitExceeded {
+        /// Of what.
+        product: ProductId,
+        /// How many the viewer may still order.
+        left: u64,
+    },
+    /// The pool has fewer units than asked for.
+    #[error("the pool has only {left}")]
+    InsufficientPool {
+        /// How many it has.
+        left: u64,
+    },
+    /// A message of a queue that is not one of ours.
+    #[error("the message is not one of ours: {0}")]
+    Foreign(#[source] serde_json::Error),
+    /// A record in a store that cannot be read.
+    #[error("a stored record cannot be read: {0}")]
+    Corrupt(String),
+    /// Another writer was faster.
+    #[error("another writer was faster")]
+    Conflict,
+    /// Redis failed.
+    #[error("redis failed")]
+    Redis(#[from] redis::RedisError),
+    /// A call to AWS failed.
+    #[error("{call} failed: {source}")]
+    Aws {
+        /// Which call.
+        call: &'static str,
+        /// What is known of it.
+        certainty: Certainty,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The payment gateway did not say what became of a payment, or is not configured right.
+    #[error("the payment gateway failed: {0}")]
+    Payment(String),
+}
+
+/// What a caller is told of an error: the parts of an `application/problem+json` (RFC 9457).
+#[derive(Debug)]
+pub struct Problem {
+    /// HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Value,
+}
+
+impl Error {
+    /// An [`Error::Invalid`].
+    pub fn invalid(field: &'static str, expected: impl Into<String>) -> Self {
+        Self::Invalid { field, expected: expected.into() }
+    }
+
+    /// What the caller is told. The cause of a failure on our side stays in the log.
+    #[must_use]
+    pub fn problem(&self, language: Language) -> Problem {
+        let mut extra = Map::new();
+        let (status, code, title, korean, english) = match self {
+            Self::Invalid { field, expected } => {
+                extra.insert("field".into(), json!(field));
+                let korean = format!("요청의 {field} 값을 확인해 주세요. 허용: {expected}");
+                let english = format!("Check {field} of the request. Expected: {expected}");
+                (400, "invalid_request", "Invalid request", korean, english)
+            }
+            Self::Unauthenticated => sentence(
+                401,
+                "unauthenticated",
+                "Unauthenticated",
+                "로그인이 필요하거나 토큰이 만료되었습니다.",
+                "A valid token is required; this one is missing, expired or not ours.",
+            ),
+            Self::Forbidden => sentence(
+                403,
+                "forbidden",
+                "Forbidden",
+                "이 작업을 할 권한이 없습니다.",
+                "The token's role does not allow this.",
+            ),
+            Self::NotFound(what) => {
+                let english = format!("There is no such {what}.");
+                (404, "not_found", "Not found", "찾을 수 없습니다.".to_owned(), english)
+            }
+            Self::IdempotencyConflict => sentence(
+                422,
+                "idempotency_conflict",
+                "Idempotency conflict",
+                "같은 Idempotency-Key로 다른 요청이 이미 처리되었습니다.",
+                "This Idempotency-Key was used for another request.",
+            ),
+            Self::SoldOut { product, left } => {
+                extra.insert("left".into(), json!(left));
+                extra.insert("product_id".into(), json!(product));
+                let korean = format!("재고가 부족합니다. 남은 수량: {left}");
+                (409, "sold_out", "Sold out", korean, format!("Not enough left: {left}."))
+            }
+            Self::NotOnAir(product) => {
+                extra.insert("product_id".into(), json!(product));
+                sentence(
+                    409,
+                    "not_on_air",
+                    "Not on air",
+                    "지금은 판매 중이 아닌 상품입니다.",
+                    "The product is not on air now.",
+                )
+            }
+            Self::LimitExceeded { product, left } => {
+                extra.insert("left".into(), json!(left));
+                extra.insert("product_id".into(), json!(product));
+                let korean = format!("1인당 구매 한도를 넘었습니다. 더 살 수 있는 수량: {left}");
+                let english = format!("The limit for one viewer is reached; you may order {left} more.");
+                (409, "limit_exceeded", "Limit exceeded", korean, english)
+            }
+            Self::InsufficientPool { left } => {
+                extra.insert("left".into(), json!(left));
+                let korean = format!("재고가 부족합니다. 쓸 수 있는 수량: {left}");
+                (409, "insufficient_pool", "Insufficient pool", korean, format!("Only {left} units are available."))
+            }
+            Self::Foreign(_)
+            | Self::Corrupt(_)
+            | Self::Conflict
+            | Self::Redis(_)
+            | Self::Aws { .. }
+            | Self::Payment(_) => {
+                extra.insert("retry_after_s".into(), json!(1));
+                sentence(
+                    503,
+                    "unavailable",
+                    "Unavailable",
+                    "잠시 후 같은 Idempotency-Key로 다시 시도해 주세요.",
+                    "Try again shortly, with the same Idempotency-Key.",
+                )
+            }
+        };
+        let mut body = json!({
+            "type": format!("urn:onepool:problem:{code}"),
+            "title": title,
+            "status": status,
+            "detail": language.pick(korean, english),
+            "code": code,
+        });
+        if let Value::Object(members) = &mut body {
+            members.append(&mut extra);
+        }
+        Problem { status, body }
+    }
+
+    /// Whether a queue should bring the message again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Conflict | Self::Redis(_) | Self::Aws { .. } | Self::Payment(_) => Retry::Later,
+            Self::Invalid { .. }
+            | Self::Unauthenticated
+            | Self::Forbidden
+            | Self::NotFound(_)
+            | Self::IdempotencyConflict
+            | Self::SoldOut { .. }
+            | Self::NotOnAir(_)
+            | Self::LimitExceeded { .. }
+            | Self::InsufficientPool { .. }
+            | Self::Foreign(_)
+            | Self::Corrupt(_) => Retry::Never,
+        }
+    }
+
+    /// Whether the caller did something wrong, as opposed to us.
+    #[must_use]
+    pub fn is_callers(&self) -> bool {
+        self.problem(Language::Korean).status < 500
+    }
+}
+
+fn sentence(
+    status: u16,
+    code: &'static str,
+    title: &'static str,
+    korean: &str,
+    english: &str,
+) -> (u16, &'static str, &'static str, String, String) {
+    (status, code, title, korean.to_owned(), english.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_the_contracts_members_and_its_own() {
+        let error = Error::SoldOut { product: "p1".parse().expect("an id"), left: 3 };
+        let problem = error.problem(Language::English);
+        assert_eq!(problem.status, 409);
+        assert_eq!(
+            problem.body,
+            json!({
+                "type": "urn:onepool:problem:sold_out", "title": "Sold out", "status": 409,
+                "detail": "Not enough left: 3.", "code": "sold_out", "left": 3, "product_id": "p1",
+            })
+        );
+    }
+
+    #[test]
+    fn a_failure_of_ours_keeps_its_cause_to_itself() {
+        let problem = Error::Payment("secret cause".into()).problem(Language::Korean);
+        assert_eq!(problem.status, 503);
+        assert!(!problem.body.to_string().contains("secret cause"));
+    }
+
+    #[test]
+    fn korean_is_the_default_language() {
+        for (header, expected) in [
+            (None, Language::Korean),
+            (Some("en"), Language::English),
+            (Some("en-US,en;q=0.9,ko;q=0.8"), Language::English),
+            (Some("ko-KR,ko;q=0.9,en;q=0.8"), Language::Korean),
+            (Some("fr"), Language::Korean),
+        ] {
+            assert_eq!(Language::from_header(header), expected, "{header:?}");
+        }
+    }
+}

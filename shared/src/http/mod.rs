@@ -1,0 +1,195 @@
+//! HTTP: requests decoded, answers encoded, once for every function. What an order or a broadcast is stands elsewhere.
+
+pub mod orders;
+pub mod studio;
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{Error, Language},
+    id,
+};
+
+/// The largest body of a request, in bytes. An order of the most lines allowed has less than 4 KiB.
+pub const MAX_BODY: usize = 64 * 1024;
+/// The longest Idempotency-Key, in characters.
+pub const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// What of an event of an HTTP API (payload 2.0) is read. The typed event of the events crate has thirty fields more, and
+/// parsing them cost a tenth of an accept.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpEvent {
+    /// Method and path pattern, as in the template.
+    pub route_key: String,
+    /// Header names are in lower case.
+    #[serde(default)]
+    pub headers: HashMap<String, String>,
+    /// By name, as in the template.
+    #[serde(default)]
+    pub path_parameters: HashMap<String, String>,
+    /// The body.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// Whether the body is Base64.
+    #[serde(default)]
+    pub is_base64_encoded: bool,
+}
+
+/// What an HTTP API is answered (payload 2.0).
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpAnswer {
+    /// Status.
+    pub status_code: u16,
+    /// Headers.
+    #[serde(serialize_with = "headers_as_map::serialize")]
+    pub headers: [(&'static str, &'static str); 1],
+    /// JSON.
+    pub body: String,
+}
+
+impl HttpEvent {
+    /// A header; its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// The language the caller reads.
+    #[must_use]
+    pub fn language(&self) -> Language {
+        Language::from_header(self.header("accept-language"))
+    }
+
+    /// The body as `T`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is too large, not Base64 as announced, or not a `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let body = self.body.as_deref().unwrap_or_default();
+        if self.is_base64_encoded {
+            let engine = base64::engine::general_purpose::STANDARD;
+            parse_body(&engine.decode(body).map_err(|_| Error::invalid("body", "Base64, as announced"))?)
+        } else {
+            parse_body(body.as_bytes())
+        }
+    }
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// [`Error::Invalid`] if it is too large or not a `T`, with what is wrong and where.
+pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    if body.len() > MAX_BODY {
+        return Err(Error::invalid("body", format!("at most {MAX_BODY} bytes")));
+    }
+    // Serde's sentence names the field and the place, and of the input only what stood there.
+    serde_json::from_slice(body).map_err(|error| Error::invalid("body", format!("JSON ({error})")))
+}
+
+/// Checks an Idempotency-Key.
+///
+/// # Errors
+/// [`Error::Invalid`] if it is missing, too long, or not visible ASCII.
+pub fn idempotency_key(header: Option<&str>) -> Result<&str, Error> {
+    header
+        .filter(|key| (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
+        .ok_or_else(|| Error::invalid("Idempotency-Key", format!("a header of 1..={MAX_IDEMPOTENCY_KEY} visible characters")))
+}
+
+impl HttpAnswer {
+    /// A JSON answer.
+    ///
+    /// # Panics
+    /// Never: what is answered here serializes.
+    #[must_use]
+    pub fn json(status_code: u16, body: &impl Serialize) -> Self {
+        Self {
+            status_code,
+            headers: [("content-type", "application/json")],
+            body: serde_json::to_string(body).expect("an answer serializes"),
+        }
+    }
+
+    /// The answer to a request that failed. A failure of ours is logged here, the one place that handles it.
+    #[must_use]
+    pub fn problem(error: &Error, language: Language) -> Self {
+        if !error.is_callers() {
+            log_failure(error);
+        }
+        let problem = error.problem(language);
+        Self {
+            status_code: problem.status,
+            headers: [("content-type", "application/problem+json")],
+            body: problem.body.to_string(),
+        }
+    }
+}
+
+fn log_failure(error: &Error) {
+    use std::error::Error as _;
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    tracing::error!(error = %error, cause = causes.join(": "), "a request failed");
+}
+
+/// The identity of a request under an Idempotency-Key, and its fingerprint.
+pub(crate) fn request_identity(user: &str, key: &str, method_and_path: &str, body: &[u8]) -> (String, String) {
+    let body = String::from_utf8_lossy(body);
+    (id::digest(&["request", user, key], 16), id::digest(&[method_and_path, &body], 16))
+}
+
+mod headers_as_map {
+    use serde::{Serializer, ser::SerializeMap};
+
+    pub(super) fn serialize<S: Serializer>(
+        headers: &[(&'static str, &'static str); 1],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(headers.len()))?;
+        for (name, value) in headers {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_wrong_is_refused_with_its_reason() {
+        let wrong: Result<u32, Error> = parse_body(b"{");
+        assert!(matches!(wrong, Err(Error::Invalid { field: "body", .. })));
+        let large: Result<String, Error> = parse_body(&vec![b' '; MAX_BODY + 1]);
+        assert!(matches!(large, Err(Error::Invalid { field: "body", expected }) if expected.contains("65536")));
+    }
+
+    #[test]
+    fn an_idempotency_key_is_bounded() {
+        assert_eq!(idempotency_key(Some("k-1")).ok(), Some("k-1"));
+        for bad in [None, Some(""), Some("a b"), Some("키")] {
+            assert!(idempotency_key(bad).is_err(), "{bad:?}");
+        }
+        assert!(idempotency_key(Some(&"k".repeat(MAX_IDEMPOTENCY_KEY + 1))).is_err());
+    }
+
+    #[test]
+    fn an_answer_is_what_an_http_api_expects() {
+        let answer = serde_json::to_value(HttpAnswer::json(202, &serde_json::json!({"a": 1}))).expect("serializes");
+        assert_eq!(
+            answer,
+            serde_json::json!({"statusCode": 202, "headers": {"content-type": "application/json"}, "body": "{\"a\":1}"})
+        );
+    }
+}

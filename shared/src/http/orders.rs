@@ -1,0 +1,50 @@
+//! The buyer's door: place an order, and hear what became of it.
+
+use super::{HttpAnswer, HttpEvent, idempotency_key};
+use crate::{
+    auth::{Role, Tokens},
+    error::Error,
+    id::BroadcastId,
+    order::{OrderId, accept::Orders},
+};
+
+/// Answers the routes of `order-accept`.
+pub struct OrdersApi {
+    /// Whose tokens are let in.
+    pub tokens: Tokens,
+    /// What it is about.
+    pub orders: Orders,
+}
+
+impl OrdersApi {
+    /// Answers one request.
+    pub async fn serve(&self, event: HttpEvent) -> HttpAnswer {
+        let answer = match event.route_key.as_str() {
+            "POST /broadcasts/{broadcast_id}/orders" => Box::pin(self.place(&event)).await,
+            "GET /orders/{order_id}" => Box::pin(self.status(&event)).await,
+            _ => Err(Error::NotFound("route")),
+        };
+        let answer = answer.unwrap_or_else(|error| HttpAnswer::problem(&error, event.language()));
+        tracing::info!(route = event.route_key, status = answer.status_code, "answered");
+        answer
+    }
+
+    async fn place(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
+        let caller = self.tokens.verify_header(event.header("authorization"))?;
+        caller.require(Role::Viewer)?;
+        let broadcast: BroadcastId = parameter(event, "broadcast_id").ok_or(Error::NotFound("broadcast"))?;
+        let key = idempotency_key(event.header("idempotency-key"))?;
+        let receipt = self.orders.accept(&caller, &broadcast, key, event.json()?, event.language()).await?;
+        Ok(HttpAnswer::json(202, &receipt))
+    }
+
+    async fn status(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
+        let caller = self.tokens.verify_header(event.header("authorization"))?;
+        let order: OrderId = parameter(event, "order_id").ok_or(Error::NotFound("order"))?;
+        Ok(HttpAnswer::json(200, &self.orders.status(&caller, &order).await?))
+    }
+}
+
+fn parameter<T: std::str::FromStr>(event: &HttpEvent, name: &str) -> Option<T> {
+    event.path_parameters.get(name)?.parse().ok()
+}

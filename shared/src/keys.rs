@@ -1,0 +1,75 @@
+//! The one place that spells Redis keys.
+//!
+//! Every key carries the shop as its hash tag, so all of a shop's keys share a slot and one script may touch any of them.
+
+use crate::{id::BroadcastId, stock::Source};
+
+/// The keys of one shop.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    tag: String,
+}
+
+impl Keys {
+    /// The keys of the shop with this id.
+    #[must_use]
+    pub fn new(shop_id: &str) -> Self {
+        Self { tag: format!("{{{shop_id}}}") }
+    }
+
+    /// Hash: what a source may sell, the terms it sells at, and the holds on it. Its fields are in `stock/mod.rs`.
+    #[must_use]
+    pub fn gate(&self, source: &Source) -> String {
+        format!("{}:gate:{source}", self.tag)
+    }
+
+    /// List: the orders holding units of a source, in the order of their deadlines.
+    #[must_use]
+    pub fn deadlines(&self, source: &Source) -> String {
+        format!("{}:deadlines:{source}", self.tag)
+    }
+
+    /// Hash: the state of a room: sequence, pump lease, counts, products on air.
+    #[must_use]
+    pub fn room(&self, broadcast: &BroadcastId) -> String {
+        format!("{}:room:{broadcast}", self.tag)
+    }
+
+    /// Stream: the room's events; the entry id is the sequence number.
+    #[must_use]
+    pub fn log(&self, broadcast: &BroadcastId) -> String {
+        format!("{}:log:{broadcast}", self.tag)
+    }
+
+    /// Hash: connection id to what the pump must know of that viewer.
+    #[must_use]
+    pub fn viewers(&self, broadcast: &BroadcastId) -> String {
+        format!("{}:viewers:{broadcast}", self.tag)
+    }
+
+    /// String: who is behind a WebSocket connection and in which room.
+    #[must_use]
+    pub fn connection(&self, connection_id: &str) -> String {
+        format!("{}:connection:{connection_id}", self.tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_spelled_exactly_so() {
+        let keys = Keys::new("demo");
+        let broadcast: BroadcastId = "b1".parse().expect("an id");
+        let live = Source::Live(broadcast.clone());
+        assert_eq!(keys.gate(&Source::Pool), "{demo}:gate:pool");
+        assert_eq!(keys.gate(&live), "{demo}:gate:live:b1");
+        assert_eq!(keys.gate(&Source::Channel("coupang".into())), "{demo}:gate:channel:coupang");
+        assert_eq!(keys.deadlines(&live), "{demo}:deadlines:live:b1");
+        assert_eq!(keys.room(&broadcast), "{demo}:room:b1");
+        assert_eq!(keys.log(&broadcast), "{demo}:log:b1");
+        assert_eq!(keys.viewers(&broadcast), "{demo}:viewers:b1");
+        assert_eq!(keys.connection("abc="), "{demo}:connection:abc=");
+    }
+}

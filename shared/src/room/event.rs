@@ -1,0 +1,69 @@
+//! What a room says. Texts are data: nothing here interprets them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{auth::UserId, clock::Timestamp, id::ProductId, order::OrderView};
+
+/// One event of a room, as viewers read it. The latest-value events `inventory_update`, `like_count` and `viewer_count`
+/// are written by `frame.lua`, once a frame.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// Someone said something.
+    Chat {
+        /// The message's id.
+        id: String,
+        /// Who.
+        user_id: UserId,
+        /// The name others see.
+        name: String,
+        /// What.
+        message: String,
+        /// When.
+        timestamp: Timestamp,
+    },
+    /// A product came on air, or its terms changed.
+    ProductSpotlight {
+        /// The product as viewers read it.
+        product: Value,
+    },
+    /// A product went off air.
+    ProductClosed {
+        /// Which.
+        product_id: ProductId,
+        /// Why.
+        reason: ClosedReason,
+    },
+    /// What became of an order; for its buyer alone.
+    OrderResult(OrderView),
+    /// A message was refused; for its sender alone.
+    Error {
+        /// Of the contract's closed list.
+        code: &'static str,
+        /// Why, for a person.
+        detail: String,
+    },
+    /// The answer to a ping; for its sender alone.
+    Pong,
+}
+
+/// Why a product went off air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClosedReason {
+    /// Nothing is left.
+    SoldOut,
+    /// The host took it off, or the broadcast ended.
+    Ended,
+    /// The host paused it.
+    Paused,
+}
+
+impl Event {
+    /// The event as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| r#"{"type":"error","code":"unavailable"}"#.to_owned())
+    }
+}

@@ -1,0 +1,306 @@
+//! The room of a broadcast: its log, its viewers, its frames.
+//!
+//! API Gateway has no broadcast, only one post a viewer; so a room sends few, full messages. All that happens is appended
+//! to one log under one sequence number, and one pump a room sends every viewer the events since its last frame.
+//!
+//! One hash a room, `{shop}:room:<broadcast>`:
+//!
+//! | field | value |
+//! |---|---|
+//! | `broadcast`, `product:<id>` | the broadcast, and what is on air in it, as viewers read them (JSON) |
+//! | `seq` | sequence number of the last event |
+//! | `sent`, `claimed` | up to where frames are sent; up to where the frame goes that is being sent |
+//! | `pump`, `pump_until` | token of the one pump, and the end of its lease (ms) |
+//! | `woken_at` | when a pump was called last (ms) |
+//! | `likes`, `chats`, `viewers_version` | counts |
+//! | `likes_shown`, `viewers_shown`, `shown:<product>` | the latest values viewers have been told |
+
+pub mod event;
+mod frame;
+mod lease;
+pub mod post;
+pub mod pump;
+pub mod socket;
+
+use std::{collections::HashMap, sync::LazyLock};
+
+pub use event::Event;
+pub use frame::{Claim, LoggedEvent};
+use redis::{RedisError, Script};
+use serde_json::{Value, json};
+
+use crate::{
+    auth::UserId,
+    aws::Aws,
+    clock::Timestamp,
+    connection::Redis,
+    error::Error,
+    id::{BroadcastId, ProductId},
+    keys::Keys,
+    queue::Queue,
+    stock::{GateStock, Source},
+};
+
+/// Events a room's log keeps, about.
+const LOG_LENGTH: usize = 10_000;
+/// Least time between two wakes of a room, in milliseconds.
+const WAKE_INTERVAL_MS: u64 = 100;
+/// Chat messages a newcomer gets, and how far back they are looked for.
+const RECENT_CHATS: usize = 50;
+const RECENT_EVENTS: usize = 500;
+
+static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
+static ENTER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("enter.lua")));
+static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("register.lua")));
+static LEAVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("leave.lua")));
+
+/// The rooms of one shop.
+#[derive(Clone)]
+pub struct Rooms {
+    redis: Redis,
+    keys: Keys,
+    wakes: Queue,
+}
+
+/// A room at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Sequence number of the last event in it.
+    pub seq: u64,
+    /// The snapshot as viewers read it: the members of the `init` event, but for those of the connection.
+    pub body: Value,
+}
+
+/// An event and the only user it is for; `None` is everyone.
+pub type Addressed = (Option<UserId>, Event);
+
+impl Rooms {
+    /// The rooms behind a connection; wakes go to `wake_queue_url`.
+    #[must_use]
+    pub fn new(redis: Redis, keys: Keys, aws: Aws, wake_queue_url: String) -> Self {
+        Self { redis, keys, wakes: Queue::new(aws, wake_queue_url) }
+    }
+
+    /// Writes the broadcast as viewers read it.
+    ///
+    /// # Errors
+    /// Redis did not do it, or did not say so; asking again is safe.
+    pub async fn show_broadcast(&self, broadcast: &BroadcastId, shown: &Value) -> Result<(), Error> {
+        let mut write = redis::pipe();
+        write.hset(self.keys.room(broadcast), "broadcast", shown.to_string()).ignore();
+        Ok(self.redis.send(&write).await?)
+    }
+
+    /// Writes a product as viewers read it while it is on air; `None` takes it off.
+    ///
+    /// # Errors
+    /// Redis did not do it, or did not say so; asking again is safe.
+    pub async fn show_product(
+        &self,
+        broadcast: &BroadcastId,
+        product: &ProductId,
+        shown: Option<&Value>,
+    ) -> Result<(), Error> {
+        let (room, field) = (self.keys.room(broadcast), format!("product:{product}"));
+        let mut write = redis::pipe();
+        match shown {
+            Some(shown) => write.hset(room, field, shown.to_string()).ignore(),
+            None => write.hdel(room, &[field, format!("shown:{product}")]).ignore(),
+        };
+        Ok(self.redis.send(&write).await?)
+    }
+
+    /// Appends events to the room's log, and wakes a pump if none is running.
+    ///
+    /// # Errors
+    /// Redis or the queue failed. The events may be in the log then; asking again may double them.
+    pub async fn append(&self, broadcast: &BroadcastId, events: &[Addressed], now: Timestamp) -> Result<(), Error> {
+        let chats = events.iter().filter(|(_, event)| matches!(event, Event::Chat { .. })).count();
+        self.append_and_count(broadcast, events, chats, 0, now).await
+    }
+
+    /// Counts likes.
+    ///
+    /// # Errors
+    /// Redis or the queue failed; asking again may count twice.
+    pub async fn like(&self, broadcast: &BroadcastId, count: u32, now: Timestamp) -> Result<(), Error> {
+        self.append_and_count(broadcast, &[], 0, count, now).await
+    }
+
+    async fn append_and_count(
+        &self,
+        broadcast: &BroadcastId,
+        events: &[Addressed],
+        chats: usize,
+        likes: u32,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut call = APPEND.key(self.keys.room(broadcast));
+        call.key(self.keys.log(broadcast))
+            .arg(now.millis())
+            .arg(WAKE_INTERVAL_MS)
+            .arg(LOG_LENGTH)
+            .arg(chats)
+            .arg(likes);
+        for (to, event) in events {
+            call.arg(to.as_ref().map_or("", UserId::as_str)).arg(event.to_json());
+        }
+        let (_head, wake): (u64, u8) = self.redis.run(&call).await?;
+        self.wake_if(wake == 1, broadcast).await
+    }
+
+    async fn wake_if(&self, due: bool, broadcast: &BroadcastId) -> Result<(), Error> {
+        if due { self.wakes.send(&Wake { broadcast_id: broadcast.clone() }).await } else { Ok(()) }
+    }
+
+    /// The room at this moment; `None` if Redis has never heard of the broadcast, or has forgotten it.
+    ///
+    /// # Errors
+    /// Redis did not answer, or a record cannot be read.
+    pub async fn snapshot(&self, broadcast: &BroadcastId) -> Result<Option<Snapshot>, Error> {
+        let mut call = ENTER.key(self.keys.room(broadcast));
+        call.key(self.keys.log(broadcast))
+            .key(self.keys.gate(&Source::Live(broadcast.clone())))
+            .arg(RECENT_EVENTS);
+        type Pairs = Vec<(String, String)>;
+        let (room, latest, stock): (HashMap<String, String>, Pairs, Pairs) = self.redis.run(&call).await?;
+        let Some(shown) = room.get("broadcast") else { return Ok(None) };
+        let count = |field: &str| room.get(field).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
+        let mut products = Vec::new();
+        for (product, record) in &stock {
+            let Some(mut shown) = room.get(&format!("product:{product}")).map(|shown| parse(shown)).transpose()? else {
+                continue;
+            };
+            if !record.is_empty() {
+                let stock = GateStock::parse(record)?;
+                shown["remaining"] = json!(stock.left);
+                shown["version"] = json!(stock.version);
+            }
+            products.push(shown);
+        }
+        let mut recent_chat = latest
+            .iter()
+            .filter(|(to, event)| to.is_empty() && event.starts_with(r#"{"type":"chat""#))
+            .take(RECENT_CHATS)
+            .map(|(_, event)| parse(event))
+            .collect::<Result<Vec<Value>, Error>>()?;
+        recent_chat.reverse();
+        let seq = count("seq");
+        Ok(Some(Snapshot {
+            seq,
+            body: json!({
+                "broadcast": parse(shown)?,
+                "viewer_count": count("viewers_shown"),
+                "like_count": count("likes"),
+                "chat_count": count("chats"),
+                "products": products,
+                "recent_chat": recent_chat,
+                "seq": seq,
+            }),
+        }))
+    }
+
+    /// From now on the pump sends `connection` what comes after `cursor`.
+    ///
+    /// # Errors
+    /// Redis or the queue failed; asking again is safe.
+    pub async fn register(
+        &self,
+        broadcast: &BroadcastId,
+        connection: &str,
+        user: &UserId,
+        cursor: u64,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut call = REGISTER.key(self.keys.room(broadcast));
+        call.key(self.keys.viewers(broadcast))
+            .arg(now.millis())
+            .arg(WAKE_INTERVAL_MS)
+            .arg(connection)
+            .arg(cursor)
+            .arg(user.as_str());
+        let wake: u8 = self.redis.run(&call).await?;
+        self.wake_if(wake == 1, broadcast).await
+    }
+
+    /// These connections are gone.
+    ///
+    /// # Errors
+    /// Redis failed; asking again is safe.
+    pub async fn leave(&self, broadcast: &BroadcastId, connections: &[&str]) -> Result<(), Error> {
+        if connections.is_empty() {
+            return Ok(());
+        }
+        let mut call = LEAVE.key(self.keys.room(broadcast));
+        call.key(self.keys.viewers(broadcast));
+        for connection in connections {
+            call.arg(*connection);
+        }
+        let _gone: u64 = self.redis.run(&call).await?;
+        Ok(())
+    }
+
+    /// Everyone the pump serves.
+    async fn viewers(&self, broadcast: &BroadcastId) -> Result<Vec<Registered>, RedisError> {
+        let mut read = redis::pipe();
+        read.hgetall(self.keys.viewers(broadcast));
+        let (all,): (HashMap<String, String>,) = self.redis.send(&read).await?;
+        Ok(all
+            .into_iter()
+            .filter_map(|(connection, record)| {
+                let mut words = record.splitn(3, ' ');
+                let (cursor, version) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+                Some(Registered { connection, cursor, version, user: words.next()?.to_owned() })
+            })
+            .collect())
+    }
+
+    /// Gives the lease of the running pump up and calls another.
+    async fn hand_over(&self, broadcast: &BroadcastId) -> Result<(), Error> {
+        let mut write = redis::pipe();
+        write.hset(self.keys.room(broadcast), "pump_until", 0).ignore();
+        self.redis.send::<()>(&write).await?;
+        self.wake_if(true, broadcast).await
+    }
+
+    /// The events after `after` up to `until`.
+    ///
+    /// # Errors
+    /// Redis did not answer.
+    pub async fn log(&self, broadcast: &BroadcastId, after: u64, until: u64) -> Result<Vec<LoggedEvent>, Error> {
+        let mut read = redis::pipe();
+        read.cmd("XRANGE").arg(self.keys.log(broadcast)).arg(format!("({after}-0")).arg(format!("{until}-0"));
+        let (entries,): (Vec<(String, HashMap<String, String>)>,) = self.redis.send(&read).await?;
+        Ok(entries
+            .into_iter()
+            .filter_map(|(id, mut fields)| {
+                Some(LoggedEvent {
+                    seq: id.split('-').next()?.parse().ok()?,
+                    to: fields.remove("to").filter(|user| !user.is_empty()),
+                    json: fields.remove("event")?,
+                })
+            })
+            .collect())
+    }
+}
+
+/// A connection that the pump serves.
+struct Registered {
+    connection: String,
+    /// The sequence number it had when it registered.
+    cursor: u64,
+    /// The viewers version its registration made.
+    version: u64,
+    user: String,
+}
+
+/// The message that calls a pump.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Wake {
+    /// Whose room has something to say.
+    pub broadcast_id: BroadcastId,
+}
+
+fn parse(text: &str) -> Result<Value, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Corrupt(error.to_string()))
+}

@@ -1,0 +1,50 @@
+//! `confirm`: orders are sold, their holds end.
+
+use std::sync::LazyLock;
+
+use redis::{RedisError, Script};
+
+use super::{Gate, Source, malformed};
+use crate::order::OrderId;
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("confirm.lua")));
+
+/// The answer to `confirm`, for one order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmed {
+    /// It was open until now.
+    Now,
+    /// It was confirmed before.
+    Already,
+    /// Its units had been given back.
+    Released,
+    /// The gate has no such hold.
+    Absent,
+}
+
+impl Gate {
+    /// Ends the holds of `orders` as sold. One answer an order, in their order.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or did not answer in time; asking again is safe.
+    pub async fn confirm(&self, source: &Source, orders: &[&OrderId]) -> Result<Vec<Confirmed>, RedisError> {
+        if orders.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut call = SCRIPT.key(self.keys.gate(source));
+        for order in orders {
+            call.arg(order.as_str());
+        }
+        let words: Vec<String> = self.redis.run(&call).await?;
+        words
+            .iter()
+            .map(|word| match word.as_str() {
+                "confirmed" => Ok(Confirmed::Now),
+                "already" => Ok(Confirmed::Already),
+                "released" => Ok(Confirmed::Released),
+                "absent" => Ok(Confirmed::Absent),
+                _ => Err(malformed("confirm answered with an unknown word")),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,48 @@
+#!lua
+--[[
+grant: tell the gate what the ledger granted to this source.
+
+The ledger moves units between sources; the gate follows. It takes over the difference to what it knew, so units that are
+held or sold meanwhile stay so, and a repeated or late call changes nothing. A gate that knows nothing (new, or Redis lost
+its memory) is filled with what the ledger has not sold.
+
+KEYS[1]  gate of the source
+ARGV[1]  now, ms
+then for every product: product, units granted, units unsold, grant version
+
+Returns one word a product, in their order
+  "loaded"   the gate knew nothing
+  "granted"  the gate followed, or got back what was withdrawn in vain
+  "current"  the gate knew
+]]
+local gate, now = KEYS[1], tonumber(ARGV[1])
+assert(#KEYS == 1 and now and #ARGV >= 5 and #ARGV % 4 == 1, 'grant: wrong arguments')
+
+local words, write = {}, {'HSET', gate}
+for i = 2, #ARGV, 4 do
+  local product, granted, unsold, grant_version = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  assert(granted and unsold and grant_version, 'grant: numbers expected')
+  local stock_field, granted_field = 'stock:' .. product, 'granted:' .. product
+  local known = redis.call('HMGET', gate, stock_field, granted_field)
+  local n = #write
+  if not known[1] or not known[2] then
+    -- The version starts at the time in microseconds: a gate that forgot must not count again from below what screens have seen.
+    write[n + 1], write[n + 2] = stock_field, string.format('%.0f 0 %.0f', unsold, now * 1000)
+    write[n + 3], write[n + 4] = granted_field, string.format('%.0f %.0f', granted, grant_version)
+    words[#words + 1] = 'loaded'
+  else
+    local known_granted, known_version = string.match(known[2], '^(%d+) (%d+)$')
+    -- The same version with another number: units were withdrawn for a move that the ledger never made.
+    local ahead = grant_version - known_version
+    if ahead > 0 or (ahead == 0 and granted ~= tonumber(known_granted)) then
+      local left, held, version = string.match(known[1], '^(-?%d+) (%d+) (%d+)$')
+      write[n + 1], write[n + 2] = stock_field, string.format('%.0f %s %.0f', left + granted - known_granted, held, version + 1)
+      write[n + 3], write[n + 4] = granted_field, string.format('%.0f %.0f', granted, grant_version)
+      words[#words + 1] = 'granted'
+    else
+      words[#words + 1] = 'current'
+    end
+  end
+end
+if #write > 2 then redis.call(unpack(write)) end
+return words

@@ -1,0 +1,163 @@
+//! The gate: what each source may still sell, decided in Redis in one step.
+//!
+//! One hash a source, `{shop}:gate:<source>`, so that an order of any number of lines costs one read and one write:
+//!
+//! | field | value |
+//! |---|---|
+//! | `stock:<product>` | `<left> <held> <version>`: units free, units in unsettled orders, grows with every change |
+//! | `granted:<product>` | `<units> <grant version>`: what the ledger granted, as far as the gate knows |
+//! | `air:<product>` | `<live price> <per-viewer limit, 0 is none> <from ms> <until ms>`: the terms it sells at |
+//! | `taken:<product>:<viewer>` | units the viewer has in orders that did not fail |
+//! | `hold:<order>` | `<state> <deadline ms> <accepted ms> <fingerprint> <viewer>` then `<product> <units> <price>` a line |
+//!
+//! A hold is `open`, and then for good `confirmed` or `released`: what stays is the tombstone that keeps a late retry from
+//! taking or returning units twice. Only `release` gives units back; no key here has a lifetime that could.
+//!
+//! One verb a file, its script beside it. A script answers with a word; a repeated call gets the answer of the first.
+
+mod confirm;
+mod grant;
+mod release;
+mod reserve;
+mod status;
+mod withdraw;
+
+use std::{fmt, str::FromStr};
+
+pub use confirm::Confirmed;
+pub use grant::Granted;
+pub use release::Released;
+pub use reserve::{Refusal, Reservation, Reserved};
+use serde::{Deserialize, Serialize};
+pub use status::{GateStock, HoldState};
+pub use withdraw::Withdrawn;
+
+use crate::{
+    clock::Timestamp,
+    connection::Redis,
+    id::{BroadcastId, ProductId},
+    keys::Keys,
+};
+
+/// Where a unit is sold from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// What every channel with shared stock sells from.
+    Pool,
+    /// The units fenced for a broadcast.
+    Live(BroadcastId),
+    /// The fixed share of a channel.
+    Channel(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pool => f.write_str("pool"),
+            Self::Live(broadcast) => write!(f, "live:{broadcast}"),
+            Self::Channel(name) => write!(f, "channel:{name}"),
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = crate::id::InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "pool" => Ok(Self::Pool),
+            Some(("live", broadcast)) => broadcast.parse().map(Self::Live),
+            Some(("channel", name)) => crate::id::check(name, 32).map(|()| Self::Channel(name.to_owned())),
+            _ => Err(crate::id::InvalidId { max: 32 }),
+        }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The terms a product sells at while it is on air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Price of one unit, in won.
+    pub live_price: u64,
+    /// Units one viewer may have; `None` is no limit.
+    pub per_viewer_limit: Option<u32>,
+    /// First moment it may be ordered.
+    pub from: Timestamp,
+    /// First moment it may not be ordered any more.
+    pub until: Timestamp,
+}
+
+impl Terms {
+    fn encode(&self) -> String {
+        format!(
+            "{} {} {} {}",
+            self.live_price,
+            self.per_viewer_limit.unwrap_or(0),
+            self.from.millis(),
+            self.until.millis()
+        )
+    }
+}
+
+/// The gate of one shop.
+#[derive(Clone)]
+pub struct Gate {
+    redis: Redis,
+    keys: Keys,
+}
+
+impl Gate {
+    /// The gate behind a connection.
+    #[must_use]
+    pub fn new(redis: Redis, keys: Keys) -> Self {
+        Self { redis, keys }
+    }
+
+    /// Puts a product on air at `terms`, or changes them. Terms that ended before they began close the sale.
+    ///
+    /// # Errors
+    /// Redis did not do it, or did not say so in time.
+    pub async fn set_terms(&self, source: &Source, product: &ProductId, terms: &Terms) -> Result<(), redis::RedisError> {
+        let mut command = redis::pipe();
+        command.hset(self.keys.gate(source), format!("air:{product}"), terms.encode()).ignore();
+        self.redis.send(&command).await
+    }
+}
+
+/// Reads the next whole number of a record that a script wrote.
+fn number<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<u64, redis::RedisError> {
+    words
+        .next()
+        .and_then(|word| word.parse().ok())
+        .ok_or_else(|| malformed("a number was expected in a gate record"))
+}
+
+fn malformed(what: &'static str) -> redis::RedisError {
+    redis::RedisError::from((redis::ErrorKind::Parse, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_spelled_one_way() {
+        for text in ["pool", "live:b1", "channel:coupang"] {
+            assert_eq!(text.parse::<Source>().map(|source| source.to_string()), Ok(text.to_owned()));
+        }
+        for bad in ["", "live", "live:", "pool:1", "shop:1", "live:a b"] {
+            assert!(bad.parse::<Source>().is_err(), "{bad:?} was taken");
+        }
+    }
+}

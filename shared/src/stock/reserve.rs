@@ -1,0 +1,124 @@
+//! `reserve`: take units for one order, every line or none.
+
+use std::{sync::LazyLock, time::Duration};
+
+use redis::{RedisError, Script};
+
+use super::{Gate, Source, malformed, number};
+use crate::{
+    clock::Timestamp,
+    id::ProductId,
+    order::{Line, OrderId, OrderRequest},
+};
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("reserve.lua")));
+
+/// What an accepted order holds, as the gate recorded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// When the order was accepted first.
+    pub accepted_at: Timestamp,
+    /// When the hold may be given back.
+    pub deadline: Timestamp,
+    /// The lines, priced by the terms of that moment.
+    pub lines: Vec<Line>,
+    /// Whether the order is unsettled still.
+    pub open: bool,
+}
+
+/// Why nothing was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The same order id came with another request.
+    Conflict,
+    /// The gate does not know the product: load it from the ledger and ask again.
+    Unknown(ProductId),
+    /// Outside its window, paused, or closed.
+    NotOnAir(ProductId),
+    /// More than one viewer may have; with what the viewer may still take.
+    LimitExceeded(ProductId, u64),
+    /// Fewer units left than asked for; with how many.
+    SoldOut(ProductId, u64),
+}
+
+/// The answer to `reserve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reserved {
+    /// The units are taken.
+    Taken(Reservation),
+    /// They had been taken by an earlier try of the same order.
+    Replayed(Reservation),
+    /// Nothing was taken.
+    Refused(Refusal),
+}
+
+impl Gate {
+    /// Takes the units of `request` from `source` for `order`, and holds them for `period` from `now`.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or did not answer in time: then the units may be taken, and asking again tells.
+    pub async fn reserve(
+        &self,
+        source: &Source,
+        order: &OrderId,
+        request: &OrderRequest,
+        now: Timestamp,
+        period: Duration,
+    ) -> Result<Reserved, RedisError> {
+        let hold = format!(
+            "open {} {} {} {}",
+            (now + period).millis(),
+            now.millis(),
+            request.fingerprint(),
+            request.viewer
+        );
+        let mut call = SCRIPT.key(self.keys.gate(source));
+        call.key(self.keys.deadlines(source))
+            .arg(order.as_str())
+            .arg(now.millis())
+            .arg(request.viewer.as_str())
+            .arg(hold);
+        for (product, units) in request.lines() {
+            call.arg(product.as_str()).arg(units);
+        }
+        let answer: Vec<String> = self.redis.run(&call).await?;
+        decode(&answer)
+    }
+}
+
+fn decode(answer: &[String]) -> Result<Reserved, RedisError> {
+    let mut words = answer.iter().map(String::as_str);
+    let word = words.next().unwrap_or_default();
+    let detail = words.next().unwrap_or_default();
+    let product = || detail.parse().map_err(|_| malformed("reserve answered without a product"));
+    Ok(match word {
+        "reserved" => Reserved::Taken(parse_hold(detail)?),
+        "replayed" => Reserved::Replayed(parse_hold(detail)?),
+        "conflict" => Reserved::Refused(Refusal::Conflict),
+        "unknown" => Reserved::Refused(Refusal::Unknown(product()?)),
+        "not_on_air" => Reserved::Refused(Refusal::NotOnAir(product()?)),
+        "limit_exceeded" => Reserved::Refused(Refusal::LimitExceeded(product()?, number(&mut words)?)),
+        // A gate that followed a smaller grant may owe units: nothing is left, whatever the sign.
+        "sold_out" => Reserved::Refused(Refusal::SoldOut(product()?, number(&mut words).unwrap_or(0))),
+        _ => return Err(malformed("reserve answered with an unknown word")),
+    })
+}
+
+/// Reads a `hold:<order>` record.
+pub(super) fn parse_hold(record: &str) -> Result<Reservation, RedisError> {
+    let mut words = record.split(' ');
+    let open = words.next() == Some("open");
+    let deadline = Timestamp::from_millis(number(&mut words)?);
+    let accepted_at = Timestamp::from_millis(number(&mut words)?);
+    let _fingerprint = words.next();
+    let _viewer = words.next();
+    let mut lines = Vec::new();
+    while let Some(product) = words.next() {
+        lines.push(Line {
+            product_id: product.parse().map_err(|_| malformed("a hold names no product"))?,
+            quantity: u32::try_from(number(&mut words)?).map_err(|_| malformed("a hold is too large"))?,
+            unit_price: number(&mut words)?,
+        });
+    }
+    Ok(Reservation { accepted_at, deadline, lines, open })
+}

@@ -1,0 +1,35 @@
+#!lua
+--[[
+withdraw: take free units out of a source, ahead of the ledger that is about to move them elsewhere.
+
+From here on the gate promises less than the ledger granted, never more: if the move fails or its caller dies, the next
+`grant` brings the units back by the same difference.
+
+KEYS[1]  gate of the source
+ARGV[1]  product
+ARGV[2]  units at most; all that is free if that is less
+ARGV[3]  units at least; fewer are not worth it
+ARGV[4]  grant version the caller has read
+
+Returns
+  {"withdrawn", units}
+  {"short", units left}   fewer are free than asked for at least; nothing changed
+  {"stale"}               the gate follows another grant than the caller has read; nothing changed
+  {"unknown"}             the gate does not know the product
+]]
+local gate, product, most, least = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+assert(#KEYS == 1 and #ARGV == 4 and most and least, 'withdraw: wrong arguments')
+
+local stock_field, granted_field = 'stock:' .. product, 'granted:' .. product
+local got = redis.call('HMGET', gate, stock_field, granted_field)
+if not got[1] or not got[2] then return {'unknown'} end
+local left, held, version = string.match(got[1], '^(-?%d+) (%d+) (%d+)$')
+local granted, grant_version = string.match(got[2], '^(%d+) (%d+)$')
+if grant_version ~= ARGV[4] then return {'stale'} end
+left = tonumber(left)
+local units = math.max(0, math.min(left, most))
+if units < least then return {'short', left} end
+redis.call('HSET', gate,
+  stock_field, string.format('%.0f %s %.0f', left - units, held, version + 1),
+  granted_field, string.format('%.0f %s', granted - units, grant_version))
+return {'withdrawn', units}
