@@ -31,6 +31,8 @@ pub struct Surroundings<'a> {
     pub toss_base_url: &'a str,
     /// What tokens are signed with.
     pub token_secret: &'a str,
+    /// Where functions reach viewers; API and stage are appended.
+    pub callback_base_url: &'a str,
 }
 
 /// A deployed stack.
@@ -85,10 +87,7 @@ pub async fn deploy(aws: &Aws, config: &Config, around: &Surroundings<'_>) -> Re
         ("TokenSecretName", TOKEN_SECRET),
         ("TossSecretName", TOSS_SECRET),
         ("TossBaseUrl", around.toss_base_url),
-        (
-            "CallbackBaseUrl",
-            &format!("{}/_aws/execute-api", aws.endpoint),
-        ),
+        ("CallbackBaseUrl", around.callback_base_url),
     ];
     for (position, (key, value)) in parameters.into_iter().enumerate() {
         let member = format!("Parameters.member.{}", position + 1);

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::deploy::{self, Stack, Surroundings};
 use crate::error::Result;
 use crate::folder::Folder;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Callbacks, Gateway};
 use crate::processes::Processes;
 use crate::seed::OnAir;
 use crate::tokens::{Role, Signer};
@@ -26,6 +26,7 @@ pub struct Live {
     pub stack: Stack,
     local_json: std::path::PathBuf,
     _gateway: Gateway,
+    _callbacks: Callbacks,
 }
 
 /// Starts the parts, deploys the template, opens the doors and writes `local.json`.
@@ -40,10 +41,12 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
     let channels = config.channels.clone();
 
     let signer = Signer::random()?;
+    let callbacks = gateway::callbacks(&emulator.aws).await?;
     let around = Surroundings {
         redis_url: &redis.url,
         toss_base_url: &payments.url,
         token_secret: signer.secret(),
+        callback_base_url: &callbacks.url,
     };
     let stack = deploy::deploy(&emulator.aws, config, &around).await?;
     let gateway = gateway::open(config, &emulator.aws, &stack).await?;
@@ -80,6 +83,7 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
         stack,
         local_json,
         _gateway: gateway,
+        _callbacks: callbacks,
     })
 }
 

@@ -178,3 +178,27 @@ async fn requests_keep_their_path_and_have_a_limit() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_message_to_a_viewer_has_a_limit() {
+    let callbacks = gateway::callbacks(&behind().await).await.expect("it opens");
+    let http = reqwest::Client::new();
+    let place = format!("{}/shop/$default/@connections/id", callbacks.url);
+    for (length, status) in [(128 * 1024, 200), (128 * 1024 + 1, 413)] {
+        let response = http
+            .post(&place)
+            .body(vec![0; length])
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(response.status(), status);
+        let error_type = response
+            .headers()
+            .get("x-amzn-errortype")
+            .map(|value| value.as_bytes());
+        assert_eq!(
+            error_type,
+            (status == 413).then_some(&b"PayloadTooLargeException"[..])
+        );
+    }
+}

@@ -28,14 +28,33 @@ pub struct Gateway {
     _servers: JoinSet<()>,
 }
 
+/// The door through which functions reach viewers; it closes when this is dropped.
+pub struct Callbacks {
+    /// The base that API and stage are appended to.
+    pub url: String,
+    _server: JoinSet<()>,
+}
+
+/// Opens the door for callbacks: the functions are deployed with its address.
+pub async fn callbacks(aws: &Aws) -> Result<Callbacks> {
+    let mut server = JoinSet::new();
+    let router = http::router(&aws.endpoint, http::CALLBACKS);
+    let port = serve(&mut server, 0, "port", router).await?;
+    let url = format!("http://127.0.0.1:{port}/_aws/execute-api");
+    Ok(Callbacks {
+        url,
+        _server: server,
+    })
+}
+
 /// Opens both doors to the deployed APIs.
 pub async fn open(config: &Config, aws: &Aws, stack: &Stack) -> Result<Gateway> {
     let since = Instant::now();
     let execute_api = format!("{}/_aws/execute-api", aws.endpoint);
-    let http_api = http::router(&format!(
-        "{execute_api}/{}/$default",
-        stack.output("HttpApiId")?
-    ));
+    let http_api = http::router(
+        &format!("{execute_api}/{}/$default", stack.output("HttpApiId")?),
+        http::HTTP_API,
+    );
     let room = execute_api.replacen("http", "ws", 1);
     let websocket_api = websocket::router(&format!(
         "{room}/{}/{WEBSOCKET_STAGE}",

@@ -23,7 +23,7 @@ const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// The largest frame API Gateway takes.
 const FRAME_BYTES_MAX: usize = 32 * 1024;
 /// Handshakes inside at once: each runs the $connect function.
-const HANDSHAKES_INSIDE_MAX: usize = 8;
+const HANDSHAKES_INSIDE_MAX: usize = 4;
 /// How long a client that broke a limit may take to read why.
 const GOODBYE: Duration = Duration::from_secs(1);
 

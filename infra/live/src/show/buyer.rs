@@ -13,7 +13,8 @@ use crate::shop::Shop;
 
 /// Tries of one order; all carry the same key.
 const TRIES_MAX: u32 = 8;
-const SETTLED_WITHIN: Duration = Duration::from_secs(180);
+/// Longer than a failed delivery of `orders` stays invisible: what comes again is late, not lost.
+const SETTLED_WITHIN: Duration = Duration::from_secs(420);
 
 /// How it ended for a buyer.
 #[derive(Debug)]

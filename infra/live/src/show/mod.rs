@@ -71,6 +71,7 @@ async fn one(live: &Live, staff: &Staff, on_air: &OnAir) -> Result<bool> {
     let since = Instant::now();
     let outcomes = rush(live, on_air).await?;
     let rush_took = since.elapsed();
+    viewers.iter().for_each(Viewer::hush);
     let quiet = until_quiet(live, &viewers, &outcomes).await;
     let product = staff
         .operator

@@ -29,8 +29,16 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// A connected viewer.
 pub struct Viewer {
     screen: Arc<Mutex<Screen>>,
-    leave: watch::Sender<bool>,
+    mood: watch::Sender<Mood>,
     task: JoinHandle<()>,
+}
+
+/// What a viewer is up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Talking,
+    Watching,
+    Leaving,
 }
 
 /// What a viewer has seen.
@@ -58,13 +66,9 @@ impl Viewer {
     /// Comes into the room at `url`.
     pub fn enter(number: usize, url: String) -> Self {
         let screen = Arc::<Mutex<Screen>>::default();
-        let (leave, left) = watch::channel(false);
-        let task = tokio::spawn(watch_room(number, url, Arc::clone(&screen), left));
-        Self {
-            screen,
-            leave,
-            task,
-        }
+        let (mood, told) = watch::channel(Mood::Talking);
+        let task = tokio::spawn(watch_room(number, url, Arc::clone(&screen), told));
+        Self { screen, mood, task }
     }
 
     /// What is on the screen now.
@@ -75,9 +79,14 @@ impl Viewer {
             .clone()
     }
 
+    /// Says nothing any more: a room that is talked in never comes to rest.
+    pub fn hush(&self) {
+        let _gone = self.mood.send(Mood::Watching);
+    }
+
     /// Closes the connection in good order.
     pub async fn leave(mut self) {
-        let _gone = self.leave.send(true);
+        let _gone = self.mood.send(Mood::Leaving);
         if timeout(LEAVE, &mut self.task).await.is_err() {
             self.task.abort();
         }
@@ -88,23 +97,23 @@ async fn watch_room(
     number: usize,
     url: String,
     screen: Arc<Mutex<Screen>>,
-    mut left: watch::Receiver<bool>,
+    mut told: watch::Receiver<Mood>,
 ) {
     let change = |change: &dyn Fn(&mut Screen)| {
         change(&mut screen.lock().unwrap_or_else(PoisonError::into_inner))
     };
-    while !*left.borrow() {
+    while !is_leaving(&told) {
         match connect_async(&url).await {
             Ok((socket, _handshake)) => {
                 change(&|screen| screen.connections += 1);
                 let seq = screen.lock().unwrap_or_else(PoisonError::into_inner).seq;
-                if let Err(error) = sit(number, socket, seq, &screen, &mut left).await {
+                if let Err(error) = sit(number, socket, seq, &screen, &mut told).await {
                     change(&|screen| screen.trouble = Some(error.to_string()));
                 }
             }
             Err(error) => change(&|screen| screen.trouble = Some(error.to_string())),
         }
-        if !*left.borrow() {
+        if !is_leaving(&told) {
             sleep(COME_BACK).await;
         }
     }
@@ -116,7 +125,7 @@ async fn sit(
     mut socket: Socket,
     seq: Option<u64>,
     screen: &Mutex<Screen>,
-    left: &mut watch::Receiver<bool>,
+    told: &mut watch::Receiver<Mood>,
 ) -> Result<(), WebSocketError> {
     let join = seq.map_or_else(
         || json!({ "type": "join" }),
@@ -126,8 +135,10 @@ async fn sit(
     let mut talk_at = Instant::now() + TALK_INTERVAL.mul_f64(fastrand::f64());
     loop {
         tokio::select! {
-            _left = left.changed() => return socket.close(None).await,
-            () = sleep_until(talk_at) => {
+            _told = told.changed() => if is_leaving(told) {
+                return socket.close(None).await;
+            },
+            () = sleep_until(talk_at), if *told.borrow() == Mood::Talking => {
                 talk_at += TALK_INTERVAL;
                 if let Some(message) = talk(number) {
                     socket.send(Message::text(message.to_string())).await?;
@@ -145,6 +156,11 @@ async fn sit(
             },
         }
     }
+}
+
+/// Told to, or forgotten because the show was broken off.
+fn is_leaving(told: &watch::Receiver<Mood>) -> bool {
+    told.has_changed().is_err() || *told.borrow() == Mood::Leaving
 }
 
 /// Every fifth chats, every third likes, the others watch.

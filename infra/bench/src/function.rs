@@ -1,0 +1,123 @@
+//! A function of ours as a process, with the environment that Lambda and `template.yaml` give it.
+
+use std::{net::SocketAddr, path::PathBuf, process::Command};
+
+use crate::{
+    Result, gate,
+    process::{self, Process},
+};
+
+/// All of them.
+pub const ALL: [&str; 5] = [
+    "order-accept",
+    "order-process",
+    "stock-fanout",
+    "ws-connections",
+    "broadcast-admin",
+];
+
+/// Signs the tokens of buyers.
+pub const TOKEN_SECRET: &str = "a secret of the bench, used for nothing else";
+
+/// Where the services are that a function talks to.
+#[derive(Clone, Copy)]
+pub struct Services {
+    /// AWS.
+    pub aws: SocketAddr,
+    /// Redis, on the loopback address.
+    pub redis_port: u16,
+}
+
+/// The file of a function: cargo puts it beside the bench.
+pub fn file(name: &str) -> Result<PathBuf> {
+    let file = std::env::current_exe()?.with_file_name(name);
+    if file.is_file() {
+        Ok(file)
+    } else {
+        Err(format!(
+            "{} is missing: run `make bench`, which builds it",
+            file.display()
+        )
+        .into())
+    }
+}
+
+/// Starts it against a Runtime API.
+pub fn start(name: &str, runtime_api: SocketAddr, services: Services) -> Result<Process> {
+    Process::start(set_up(
+        &mut Command::new(file(name)?),
+        name,
+        runtime_api,
+        services,
+    ))
+}
+
+/// Starts it below valgrind, which counts the instructions of the whole life of the process in a file.
+pub fn start_counted(
+    name: &str,
+    runtime_api: SocketAddr,
+    services: Services,
+    counts: &std::path::Path,
+) -> Result<Process> {
+    let mut command = process::bound("valgrind");
+    command
+        .args(["--quiet", "--tool=callgrind"])
+        .arg(format!("--callgrind-out-file={}", counts.display()))
+        .arg(file(name)?);
+    Process::start(set_up(&mut command, name, runtime_api, services))
+}
+
+/// One environment for all functions: each reads of it what is its own.
+fn set_up<'a>(
+    command: &'a mut Command,
+    name: &str,
+    runtime_api: SocketAddr,
+    Services { aws, redis_port }: Services,
+) -> &'a mut Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command
+        // Nothing of the shell that started the bench.
+        .env_clear()
+        .env("PATH", path)
+        // Lambda
+        .env("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string())
+        .env("AWS_LAMBDA_FUNCTION_NAME", name)
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+        .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+        .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
+        .env(
+            "AWS_LAMBDA_LOG_STREAM_NAME",
+            "2026/01/01/[$LATEST]0123456789abcdef0123456789abcdef",
+        )
+        .env("AWS_REGION", "ap-northeast-2")
+        .env("AWS_DEFAULT_REGION", "ap-northeast-2")
+        .env("AWS_ACCESS_KEY_ID", "ASIAXXXXXXXXXXXXXXXX")
+        .env(
+            "AWS_SECRET_ACCESS_KEY",
+            "0123456789012345678901234567890123456789",
+        )
+        // As long as one of Lambda: it is part of every request and of its signature.
+        .env("AWS_SESSION_TOKEN", "x".repeat(700))
+        .env("AWS_ENDPOINT_URL", format!("http://{aws}"))
+        // template.yaml
+        .env("AWS_NEW_RETRIES_2026", "true")
+        .env("SHOP_ID", gate::SHOP)
+        .env("REDIS_URL", format!("redis://127.0.0.1:{redis_port}"))
+        .env("CATALOG_TABLE", "bench-catalog")
+        .env("STOCK_TABLE", "bench-stock")
+        .env("ORDERS_TABLE", "bench-orders")
+        .env(
+            "ORDERS_QUEUE_URL",
+            "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-orders",
+        )
+        .env(
+            "ROOM_WAKE_QUEUE_URL",
+            "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-room-wake",
+        )
+        .env("WEBSOCKET_CALLBACK_URL", format!("http://{aws}/live"))
+        .env("TOSS_BASE_URL", format!("http://{aws}"))
+        .env("TOSS_SECRET_KEY", "test_sk_bench")
+        .env("TOKEN_SECRET", TOKEN_SECRET)
+        .env("HOLD_SECONDS", "300")
+}

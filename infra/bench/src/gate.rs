@@ -1,0 +1,43 @@
+//! A gate as `shared/src/stock/mod.rs` documents it: one product on air, with a limit for each viewer.
+
+use crate::{Result, redis::Client};
+
+/// The shop.
+pub const SHOP: &str = "bench";
+/// The broadcast.
+pub const BROADCAST: &str = "b1";
+/// The product.
+pub const PRODUCT: &str = "sku-1";
+/// Hash: the gate of the broadcast.
+pub const GATE: &str = "{bench}:gate:live:b1";
+/// List: the orders that hold units.
+pub const DEADLINES: &str = "{bench}:deadlines:live:b1";
+/// The script that is measured.
+pub const RESERVE: &str = include_str!("../../../shared/src/stock/reserve.lua");
+
+/// Empties Redis, and opens a gate with so many units.
+pub fn open(redis: &mut Client, units: u64) -> Result<()> {
+    // Before the clock starts, and not in a thread of Redis that would still be at it then.
+    redis.ask(&["FLUSHALL", "SYNC"])?;
+    redis.ask(&[
+        "HSET",
+        GATE,
+        &format!("stock:{PRODUCT}"),
+        &format!("{units} 0 1"),
+        &format!("granted:{PRODUCT}"),
+        &format!("{units} 1"),
+        &format!("air:{PRODUCT}"),
+        "39000 2 0 9999999999999",
+    ])?;
+    Ok(())
+}
+
+/// Units free, and units held.
+pub fn units(redis: &mut Client) -> Result<(u64, u64)> {
+    let stock = redis.ask(&["HGET", GATE, &format!("stock:{PRODUCT}")])?;
+    let mut words = stock.split(' ').map(str::parse);
+    match (words.next(), words.next()) {
+        (Some(Ok(left)), Some(Ok(held))) => Ok((left, held)),
+        _ => Err(format!("the gate says {stock:?}").into()),
+    }
+}

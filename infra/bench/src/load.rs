@@ -1,0 +1,173 @@
+//! The invocations of one run, handed to whichever environment asks: a closed loop.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::Result;
+
+/// Shared by the Runtime APIs of a run, one for each environment.
+#[derive(Default)]
+pub struct Load {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    events: Vec<String>,
+    handed_out: usize,
+    latencies: Vec<Duration>,
+    /// Environments that asked for work and got none yet.
+    waiting: usize,
+    last_asked: Option<Instant>,
+    failure: Option<String>,
+}
+
+/// What a run of events came to.
+pub struct Outcome {
+    /// From handing out the first until the environments asked for more.
+    pub elapsed: Duration,
+    /// From handing out an event until its answer, the shortest first.
+    pub latencies: Vec<Duration>,
+}
+
+impl Outcome {
+    /// Events answered in a second.
+    pub fn per_second(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The latency that this share of the events stayed within, in milliseconds.
+    pub fn quantile_ms(&self, share: f64) -> f64 {
+        let rank = (self.latencies.len() as f64 * share).ceil() as usize;
+        let latency = self
+            .latencies
+            .get(rank.saturating_sub(1))
+            .copied()
+            .unwrap_or_default();
+        latency.as_secs_f64() * 1_000.0
+    }
+}
+
+impl Load {
+    /// The next event, as soon as there is one, with its number. An environment asks for it.
+    pub fn next(&self) -> (usize, String) {
+        let mut state = self.lock();
+        state.waiting += 1;
+        state.last_asked = Some(Instant::now());
+        self.changed.notify_all();
+        let mut state = self
+            .changed
+            .wait_while(state, |state| state.handed_out == state.events.len())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        let number = state.handed_out;
+        state.handed_out += 1;
+        (number, std::mem::take(&mut state.events[number]))
+    }
+
+    /// An event was answered as it should be.
+    pub fn answered(&self, latency: Duration) {
+        self.lock().latencies.push(latency);
+    }
+
+    /// Something went wrong: the run is over.
+    pub fn failed(&self, what: String) {
+        self.lock().failure.get_or_insert(what);
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many environments are out of work, and tells when the last of them asked.
+    pub fn wait_for_idle(&self, environments: usize, patience: Duration) -> Result<Instant> {
+        let busy = |state: &mut State| {
+            let idle = state.waiting == environments && state.handed_out == state.events.len();
+            !idle && state.failure.is_none()
+        };
+        let (mut state, timeout) = self
+            .changed
+            .wait_timeout_while(self.lock(), patience, busy)
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(failure) = state.failure.take() {
+            return Err(failure.into());
+        }
+        match state.last_asked {
+            Some(moment) if !timeout.timed_out() => Ok(moment),
+            _ => Err(format!(
+                "{} of {environments} environments were idle after {} s",
+                state.waiting,
+                patience.as_secs()
+            )
+            .into()),
+        }
+    }
+
+    /// Hands out `events`, and waits until all are answered and every environment is idle again.
+    pub fn run(
+        &self,
+        events: Vec<String>,
+        environments: usize,
+        patience: Duration,
+    ) -> Result<Outcome> {
+        self.wait_for_idle(environments, patience)?;
+        let count = events.len();
+        let started = {
+            let mut state = self.lock();
+            state.handed_out = 0;
+            state.events = events;
+            state.latencies = Vec::with_capacity(count);
+            Instant::now()
+        };
+        self.changed.notify_all();
+        let ended = self.wait_for_idle(environments, patience)?;
+        let mut latencies = std::mem::take(&mut self.lock().latencies);
+        if latencies.len() != count {
+            return Err(format!("{} of {count} events were answered", latencies.len()).into());
+        }
+        latencies.sort_unstable();
+        Ok(Outcome {
+            elapsed: ended - started,
+            latencies,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_a_latency_that_was_seen() {
+        let latencies = (1..=100).map(Duration::from_millis).collect();
+        let outcome = Outcome {
+            elapsed: Duration::from_secs(2),
+            latencies,
+        };
+        assert_eq!(outcome.quantile_ms(0.50), 50.0);
+        assert_eq!(outcome.quantile_ms(0.99), 99.0);
+        assert_eq!(outcome.per_second(), 50.0);
+    }
+
+    #[test]
+    fn events_are_handed_out_until_there_are_none() {
+        let load = Load::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..2 {
+                    load.next();
+                    load.answered(Duration::from_millis(1));
+                }
+                load.failed("enough".to_owned());
+            });
+            let error = load
+                .run(vec!["a".into(), "b".into()], 2, Duration::from_secs(5))
+                .err();
+            assert!(error.is_some(), "the second environment never came");
+        });
+    }
+}

@@ -1,0 +1,132 @@
+//! The Lambda Runtime API of one execution environment. Each has a listener of its own, as each has in Lambda.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Deserialize;
+
+use crate::{
+    Result,
+    http::{self, Connection, Request},
+    load::Load,
+};
+
+/// The timeout of a function; only a deadline that is told.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The one invocation that an environment may have at a time.
+struct Invocation {
+    id: String,
+    handed_out: Instant,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    status_code: u16,
+}
+
+/// Serves one environment with the events of `load`; answers its address. Every event must be answered with a 202.
+pub fn start(load: Arc<Load>) -> Result<SocketAddr> {
+    let current = Arc::new(Mutex::new(None));
+    http::listen(move |mut connection| {
+        while let Some(request) = connection.read()? {
+            serve(&mut connection, &request, &load, &current)?;
+        }
+        Ok(())
+    })
+}
+
+fn serve(
+    connection: &mut Connection,
+    request: &Request,
+    load: &Load,
+    current: &Mutex<Option<Invocation>>,
+) -> io::Result<()> {
+    if request
+        .line
+        .starts_with("GET /2018-06-01/runtime/invocation/next ")
+    {
+        let (number, event) = load.next();
+        let id = format!("8476a536-e9f4-11e8-9739-{number:012x}");
+        let deadline = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            + TIMEOUT;
+        let headers = format!(
+            "content-type: application/json\r\n\
+             lambda-runtime-aws-request-id: {id}\r\n\
+             lambda-runtime-deadline-ms: {}\r\n\
+             lambda-runtime-invoked-function-arn: arn:aws:lambda:ap-northeast-2:123456789012:function:bench\r\n\
+             lambda-runtime-trace-id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0\r\n",
+            deadline.as_millis()
+        );
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Invocation {
+            id,
+            handed_out: Instant::now(),
+        });
+        return connection.answer("200 OK", &headers, event.as_bytes());
+    }
+
+    let now = Instant::now();
+    let invocation = current
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    match invocation {
+        Some(Invocation { id, handed_out }) if is_response_to(&id, &request.line) => {
+            match serde_json::from_slice(&request.body) {
+                Ok(Answer { status_code: 202 }) => load.answered(now - handed_out),
+                _ => load.failed(format!(
+                    "an order was answered with {}",
+                    text(&request.body)
+                )),
+            }
+        }
+        _ => load.failed(format!(
+            "the function said {}: {}",
+            request.line,
+            text(&request.body)
+        )),
+    }
+    connection.answer(
+        "202 Accepted",
+        "content-type: application/json\r\n",
+        br#"{"status":"OK"}"#,
+    )
+}
+
+fn is_response_to(id: &str, line: &str) -> bool {
+    line.strip_prefix("POST /2018-06-01/runtime/invocation/")
+        .and_then(|rest| rest.strip_prefix(id))
+        .is_some_and(|rest| rest.starts_with("/response "))
+}
+
+fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_of_its_invocation() {
+        assert!(is_response_to(
+            "a-1",
+            "POST /2018-06-01/runtime/invocation/a-1/response HTTP/1.1"
+        ));
+        assert!(!is_response_to(
+            "a-1",
+            "POST /2018-06-01/runtime/invocation/a-2/response HTTP/1.1"
+        ));
+        assert!(!is_response_to(
+            "a-1",
+            "POST /2018-06-01/runtime/invocation/a-1/error HTTP/1.1"
+        ));
+    }
+}

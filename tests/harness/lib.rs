@@ -1,0 +1,18 @@
+//! What the tests stand on: a private Redis, a DynamoDB emulator, the wire between the AWS SDK and them where faults are
+//! put in, the payment sandbox, and a shop wired over all four as the functions wire it.
+
+mod dynamodb;
+mod redis_server;
+mod shop;
+mod wire;
+
+pub use dynamodb::DynamoDb;
+pub use redis_server::RedisServer;
+pub use shop::{Shop, Show, billing_key};
+pub use wire::{Fault, Wire};
+
+/// The folder of the workspace.
+#[must_use]
+pub fn workspace_root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -1,0 +1,296 @@
+//! A shop wired as the functions wire it, and the show that most tests begin with.
+
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request},
+};
+use onepool::{
+    auth::{Role, Tokens},
+    aws::Aws,
+    batch,
+    broadcast::{Studio, fence::Fence},
+    catalog::Catalog,
+    clock,
+    config::Secret,
+    http::{HttpAnswer, HttpEvent, orders::OrdersApi, studio::{StudioApi, router}},
+    id::{BroadcastId, ProductId},
+    keys::Keys,
+    ledger::Ledger,
+    order::{accept::Orders, process::Settlement},
+    payment::Toss,
+    queue::Queue,
+    room::{Rooms, Wake, post::Post, pump::Pump, socket::Sockets},
+    stock::{Gate, Source},
+};
+use payment_sandbox::{Sandbox, Settings};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::{DynamoDb, RedisServer, Wire};
+
+const TOSS_KEY: &str = "test_sk_demo0000000000000000";
+
+/// A whole shop in this process, over real parts.
+pub struct Shop {
+    /// Its Redis.
+    pub redis: RedisServer,
+    /// Its AWS.
+    pub wire: Wire,
+    /// Its payment gateway.
+    pub sandbox: Sandbox,
+    /// `order-accept`.
+    pub orders: OrdersApi,
+    /// `order-process`.
+    pub settlement: Settlement,
+    /// `stock-fanout`.
+    pub pump: Pump,
+    /// `ws-connections`.
+    pub sockets: Sockets,
+    /// The rooms.
+    pub rooms: Rooms,
+    /// The gate.
+    pub gate: Gate,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Signs tokens.
+    pub tokens: Tokens,
+    studio: Router,
+    _dynamodb: DynamoDb,
+}
+
+/// A product on air.
+#[derive(Debug, Clone)]
+pub struct Show {
+    /// The broadcast.
+    pub broadcast: BroadcastId,
+    /// The product.
+    pub product: ProductId,
+}
+
+impl Show {
+    /// Where its units are sold from.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        Source::Live(self.broadcast.clone())
+    }
+}
+
+/// The payment of an order body; a key that begins with `decline` is refused by the card company.
+#[must_use]
+pub fn billing_key(key: &str) -> Value {
+    json!({ "method": "billing_key", "billing_key": key, "customer_key": "customer-1" })
+}
+
+impl Shop {
+    /// Opens a shop.
+    pub async fn open() -> Self {
+        let redis = RedisServer::start().await;
+        let dynamodb = DynamoDb::start().await;
+        let wire = Wire::start(dynamodb.url()).await;
+        let config = wire.sdk_config();
+        DynamoDb::create_tables(&aws_sdk_dynamodb::Client::new(&config)).await;
+        let sandbox = Sandbox::start(Settings { secret_key: TOSS_KEY.to_owned(), ..Settings::default() })
+            .await
+            .expect("the sandbox starts");
+
+        let aws = Aws::from_config(config);
+        let keys = Keys::new("demo");
+        let tokens = Tokens::new(&Secret::new("token-secret"));
+        let connection = redis.connection();
+        let gate = Gate::new(connection.clone(), keys.clone());
+        let ledger = Ledger::new(aws.clone(), "stock".into(), "orders".into());
+        let catalog = Catalog::new(aws.clone(), "catalog".into());
+        let rooms = Rooms::new(connection.clone(), keys.clone(), aws.clone(), "http://queues/wakes".into());
+        let fence = Fence { ledger: ledger.clone(), gate: gate.clone() };
+        let post = || Post::new(aws.clone(), wire.callback_url());
+        Self {
+            orders: OrdersApi {
+                tokens: tokens.clone(),
+                orders: Orders {
+                    gate: gate.clone(),
+                    queue: Queue::new(aws.clone(), "http://queues/orders".into()),
+                    ledger: ledger.clone(),
+                    catalog: catalog.clone(),
+                    hold_period: Duration::from_secs(300),
+                },
+            },
+            settlement: Settlement {
+                fence: fence.clone(),
+                payments: Toss::new(sandbox.base_url().to_owned(), Secret::new(TOSS_KEY)),
+                rooms: rooms.clone(),
+            },
+            pump: Pump::new(rooms.clone(), post()),
+            sockets: Sockets {
+                rooms: rooms.clone(),
+                catalog: catalog.clone(),
+                tokens: tokens.clone(),
+                post: post(),
+                redis: connection.clone(),
+                keys,
+            },
+            studio: router(StudioApi {
+                tokens: tokens.clone(),
+                studio: Studio { catalog, fence, rooms: rooms.clone() },
+            }),
+            redis,
+            wire,
+            sandbox,
+            rooms,
+            gate,
+            ledger,
+            tokens,
+            _dynamodb: dynamodb,
+        }
+    }
+
+    /// A token.
+    #[must_use]
+    pub fn token(&self, user: &str, role: Role) -> String {
+        let until = clock::now() + Duration::from_secs(3_600);
+        self.tokens.sign(user.parse().expect("a user id"), "이름", role, until).expect("signs")
+    }
+
+    /// Calls a route of `broadcast-admin`. Returns the status and the body.
+    pub async fn admin(&self, method: Method, path: &str, key: Option<&str>, body: Value) -> (u16, Value) {
+        let token = self.token("operator-1", Role::Operator);
+        let headers = [("authorization", format!("Bearer {token}"))];
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str())).chain(key.map(|key| ("idempotency-key", key)));
+        self.admin_raw(method, path, headers, body.to_string()).await
+    }
+
+    /// Calls a route of `broadcast-admin` with these headers and this body.
+    pub async fn admin_raw<'a>(
+        &self,
+        method: Method,
+        path: &str,
+        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+        body: String,
+    ) -> (u16, Value) {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Body::from(body)).expect("a request");
+        let answer = self.studio.clone().oneshot(request).await.expect("the router answers");
+        let status = answer.status().as_u16();
+        let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// Puts `limited` of `pool` units of a product on air.
+    pub async fn show(&self, pool: u64, limited: u64, per_viewer_limit: Option<u32>) -> Show {
+        let (status, _) =
+            self.admin(Method::PUT, "/products/p1", None, json!({ "name": "사과 5kg", "list_price": 29_900 })).await;
+        assert_eq!(status, 200);
+        let stock = json!({ "delta": pool, "reason": "입고" });
+        assert_eq!(self.admin(Method::POST, "/products/p1/stock", Some("stock-1"), stock).await.0, 200);
+        let (status, broadcast) = self.admin(Method::POST, "/broadcasts", None, json!({ "title": "라이브" })).await;
+        assert_eq!(status, 201);
+        let id = broadcast["broadcast_id"].as_str().expect("an id").to_owned();
+        assert_eq!(self.admin(Method::POST, &format!("/broadcasts/{id}/start"), None, Value::Null).await.0, 200);
+        let spotlight = json!({
+            "product_id": "p1", "live_price": 19_900, "limited_quantity": limited, "per_viewer_limit": per_viewer_limit,
+        });
+        let path = format!("/broadcasts/{id}/products/spotlight");
+        let (status, answer) = self.admin(Method::POST, &path, None, spotlight).await;
+        assert_eq!((status, &answer["remaining"]), (200, &json!(limited)), "{answer}");
+        Show { broadcast: id.parse().expect("an id"), product: "p1".parse().expect("an id") }
+    }
+
+    /// Calls a route of `order-accept`. Returns the status and the body.
+    pub async fn buyer(&self, event: HttpEvent) -> (u16, Value) {
+        let HttpAnswer { status_code, body, .. } = self.orders.serve(event).await;
+        (status_code, serde_json::from_str(&body).expect("JSON"))
+    }
+
+    /// Places an order as a viewer.
+    pub async fn order(&self, show: &Show, viewer: &str, key: &str, quantity: Value, payment: Value) -> (u16, Value) {
+        let body = json!({ "lines": [{ "product_id": show.product, "quantity": quantity }], "payment": payment });
+        self.buyer(self.order_event(&show.broadcast, viewer, key, &body.to_string())).await
+    }
+
+    /// The event of an order.
+    #[must_use]
+    pub fn order_event(&self, broadcast: &BroadcastId, viewer: &str, key: &str, body: &str) -> HttpEvent {
+        let event = json!({
+            "routeKey": "POST /broadcasts/{broadcast_id}/orders",
+            "headers": {
+                "authorization": format!("Bearer {}", self.token(viewer, Role::Viewer)),
+                "idempotency-key": key,
+                "accept-language": "en",
+            },
+            "pathParameters": { "broadcast_id": broadcast },
+            "body": body,
+        });
+        serde_json::from_value(event).expect("an event")
+    }
+
+    /// What became of an order, as its buyer reads it.
+    pub async fn status(&self, viewer: &str, order_id: &str) -> (u16, Value) {
+        let event = json!({
+            "routeKey": "GET /orders/{order_id}",
+            "headers": { "authorization": format!("Bearer {}", self.token(viewer, Role::Viewer)) },
+            "pathParameters": { "order_id": order_id },
+        });
+        self.buyer(serde_json::from_value(event).expect("an event")).await
+    }
+
+    /// Hands all queued orders to `order-process`, in batches, until none comes back; at most `rounds` times.
+    pub async fn process(&self, batch: usize, rounds: usize) {
+        let mut waiting = self.wire.take_messages("orders");
+        for _ in 0..rounds {
+            if waiting.is_empty() {
+                return;
+            }
+            let mut again = Vec::new();
+            for bodies in waiting.chunks(batch) {
+                let answer = self.deliver(bodies).await;
+                for failure in answer.batch_item_failures {
+                    let index: usize = failure.item_identifier.parse().expect("an index");
+                    again.push(bodies[index].clone());
+                }
+            }
+            waiting = again;
+            waiting.extend(self.wire.take_messages("orders"));
+        }
+        assert!(waiting.is_empty(), "{} orders would not settle", waiting.len());
+    }
+
+    /// Hands these messages to `order-process` as one batch.
+    pub async fn deliver(&self, bodies: &[String]) -> SqsBatchResponse {
+        let mut event = SqsEvent::default();
+        for (index, body) in bodies.iter().enumerate() {
+            let mut message = SqsMessage::default();
+            message.message_id = Some(index.to_string());
+            message.body = Some(body.clone());
+            event.records.push(message);
+        }
+        batch::together(event, async |orders| self.settlement.settle(orders).await).await
+    }
+
+    /// Runs the pump for every wake there is.
+    pub async fn pump(&self) {
+        for wake in self.wire.take_messages("wakes") {
+            let wake: Wake = serde_json::from_str(&wake).expect("a wake");
+            self.pump.run(wake).await.expect("the pump ends");
+        }
+    }
+
+    /// The product as an operator reads it, after checking what holds when all is quiet: for every source
+    /// `granted = left + held + sold`, nothing held, nothing sold beyond what was granted.
+    pub async fn quiet(&self, product: &ProductId) -> Value {
+        let (status, view) = self.admin(Method::GET, &format!("/products/{product}"), None, Value::Null).await;
+        assert_eq!(status, 200);
+        for source in view["stock"]["sources"].as_array().expect("sources") {
+            let units = |name: &str| source[name].as_u64().expect("a number");
+            assert_eq!(units("held"), 0, "a hold without an owner: {source}");
+            assert_eq!(units("granted"), units("left") + units("held") + units("sold"), "gate and ledger differ: {source}");
+        }
+        assert_eq!(self.wire.take_messages("orders"), [] as [String; 0], "orders are left on the queue");
+        view
+    }
+}

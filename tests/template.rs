@@ -1,0 +1,194 @@
+//! The rules of `template.yaml`: what AWS would let pass, and what would lose or double an order there.
+
+use std::{collections::BTreeMap, fs};
+
+use onepool_tests::workspace_root;
+use serde_yaml_ng::Value;
+
+struct Template {
+    resources: BTreeMap<String, Value>,
+    globals: Value,
+}
+
+impl Template {
+    fn read() -> Self {
+        let text = fs::read_to_string(workspace_root().join("template.yaml")).expect("the template is there");
+        let template: Value = serde_yaml_ng::from_str(&text).expect("the template is YAML");
+        let resources = serde_yaml_ng::from_value(template["Resources"].clone()).expect("resources have names");
+        Self { resources, globals: template["Globals"]["Function"].clone() }
+    }
+
+    fn of(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
+        let kind = kind.to_owned();
+        self.resources
+            .iter()
+            .filter(move |(_, resource)| resource["Type"] == kind.as_str())
+            .map(|(name, resource)| (name.as_str(), &resource["Properties"]))
+    }
+
+    fn functions(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.of("AWS::Serverless::Function")
+    }
+}
+
+/// The logical id that a `!Ref`, `!GetAtt` or `!Sub` names.
+fn target(value: &Value) -> String {
+    let Value::Tagged(tagged) = value else { panic!("expected a reference, not {value:?}") };
+    let text = tagged.value.as_str().expect("a reference is text");
+    text.trim_start_matches("integrations/").trim_matches(['$', '{', '}']).split('.').next().unwrap_or_default().to_owned()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("expected a number, not {value:?}"))
+}
+
+fn camel_case(folder: &str) -> String {
+    folder.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+#[test]
+fn every_queue_has_a_dead_letter_queue_that_remembers_longer() {
+    let template = Template::read();
+    let queues: BTreeMap<_, _> = template.of("AWS::SQS::Queue").collect();
+    let mut dead_letters = Vec::new();
+    for (name, queue) in queues.iter().filter(|(name, _)| !name.ends_with("DeadLetterQueue")) {
+        let redrive = &queue["RedrivePolicy"];
+        assert!(number(&redrive["maxReceiveCount"]) >= 5, "{name} gives up too early");
+        let dead_letter = target(&redrive["deadLetterTargetArn"]);
+        let kept = number(&queues[dead_letter.as_str()]["MessageRetentionPeriod"]);
+        assert!(kept > number(&queue["MessageRetentionPeriod"]), "{dead_letter} forgets before {name}");
+        dead_letters.push(dead_letter);
+    }
+    let unused: Vec<_> =
+        queues.keys().filter(|name| name.ends_with("DeadLetterQueue") && !dead_letters.contains(&(**name).to_owned())).collect();
+    assert!(unused.is_empty(), "{unused:?} collect from no queue");
+}
+
+#[test]
+fn every_consumer_reports_its_failures_is_bounded_and_has_time() {
+    let template = Template::read();
+    let functions: BTreeMap<_, _> = template.functions().collect();
+    let queues: BTreeMap<_, _> = template.of("AWS::SQS::Queue").collect();
+    let mut consumed = Vec::new();
+    for (name, mapping) in template.of("AWS::Lambda::EventSourceMapping") {
+        let (queue, function) = (target(&mapping["EventSourceArn"]), target(&mapping["FunctionName"]));
+        let answers = mapping["FunctionResponseTypes"].as_sequence().cloned().unwrap_or_default();
+        assert!(answers.contains(&"ReportBatchItemFailures".into()), "{name}: failed messages of {queue} would be deleted");
+        assert!(!mapping["ScalingConfig"]["MaximumConcurrency"].is_null(), "{name} has no bound");
+        let window = mapping["MaximumBatchingWindowInSeconds"].as_u64().unwrap_or(0);
+        assert!(number(&mapping["BatchSize"]) <= 10 || window >= 1, "{name}: a batch over 10 needs a window");
+        let needed = 6 * number(&functions[function.as_str()]["Timeout"]) + window;
+        let visibility = number(&queues[queue.as_str()]["VisibilityTimeout"]);
+        assert!(visibility >= needed, "{queue}: {visibility} s visibility, {function} needs {needed}");
+        consumed.push(queue);
+    }
+    for queue in queues.keys().filter(|name| !name.ends_with("DeadLetterQueue")) {
+        assert!(consumed.contains(&(*queue).to_owned()), "nobody reads {queue}");
+    }
+}
+
+#[test]
+fn every_function_folder_is_deployed_under_its_name() {
+    let template = Template::read();
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(workspace_root().join("functions")).expect("functions/ can be read").flatten() {
+        let folder = entry.file_name().into_string().expect("a plain name");
+        let function = template.resources.get(&camel_case(&folder)).unwrap_or_else(|| panic!("{folder} is not deployed"));
+        assert_eq!(function["Properties"]["CodeUri"], format!("target/lambda/{folder}/").as_str());
+        assert!(number(&function["Properties"]["Timeout"]) <= 60, "{folder} may hang");
+        folders.push(camel_case(&folder));
+    }
+    for (name, _) in template.functions() {
+        assert!(folders.contains(&name.to_owned()), "{name} has no folder");
+    }
+    assert_eq!(template.globals["Runtime"], "provided.al2023");
+}
+
+/// What each function may do. A right that is added here is added on purpose.
+#[test]
+fn every_function_may_do_what_it_does_and_nothing_else() {
+    let template = Template::read();
+    let mut rights = Vec::new();
+    for (name, function) in template.functions() {
+        for policy in function["Policies"].as_sequence().expect("a function has policies") {
+            for statement in policy["Statement"].as_sequence().expect("a policy has statements") {
+                let Value::Tagged(resource) = &statement["Resource"] else { panic!("{name}: a resource is named by the template") };
+                let resource = resource.value.as_str().expect("text");
+                assert!(!resource.ends_with(":*") && resource != "*", "{name} may do it to anything");
+                for action in statement["Action"].as_sequence().expect("actions") {
+                    let action = action.as_str().expect("text");
+                    assert!(!action.contains('*'), "{name} may do anything");
+                    let resource = if action.starts_with("execute-api") { "@connections" } else { resource.trim_end_matches(".Arn") };
+                    rights.push(format!("{name} {action} {resource}"));
+                }
+            }
+        }
+    }
+    rights.sort();
+    let expected = include_str!("rights.txt");
+    assert_eq!(rights.join("\n"), expected.trim(), "rights.txt lists what is granted");
+}
+
+#[test]
+fn every_route_leads_to_a_function_that_may_be_called() {
+    let template = Template::read();
+    let integrations: BTreeMap<_, _> = template.of("AWS::ApiGatewayV2::Integration").collect();
+    let permissions: Vec<(String, String)> = template
+        .of("AWS::Lambda::Permission")
+        .map(|(_, permission)| {
+            let Value::Tagged(source) = &permission["SourceArn"] else { panic!("a permission names its caller") };
+            (target(&permission["FunctionName"]), source.value.as_str().expect("text").to_owned())
+        })
+        .collect();
+    let mut routes = Vec::new();
+    for (name, route) in template.of("AWS::ApiGatewayV2::Route") {
+        let integration = integrations[target(&route["Target"]).as_str()];
+        let api = target(&route["ApiId"]);
+        assert_eq!(api, target(&integration["ApiId"]), "{name} leads into another API");
+        let Value::Tagged(uri) = &integration["IntegrationUri"] else { panic!("{name} leads nowhere") };
+        let uri = uri.value.as_str().expect("text");
+        let function = uri.split("functions/${").nth(1).and_then(|rest| rest.split('.').next()).expect("a function");
+        let allowed = permissions.iter().any(|(named, source)| named == function && source.contains(&format!("${{{api}}}")));
+        assert!(allowed, "{api} may not call {function}");
+        routes.push(format!("{} {function}", route["RouteKey"].as_str().expect("text")));
+    }
+    routes.sort();
+    assert_eq!(
+        routes,
+        [
+            "$connect WsConnections",
+            "$default WsConnections",
+            "$disconnect WsConnections",
+            "DELETE /broadcasts/{broadcast_id}/products/{product_id} BroadcastAdmin",
+            "GET /broadcasts/{broadcast_id} BroadcastAdmin",
+            "GET /orders/{order_id} OrderAccept",
+            "GET /products/{product_id} BroadcastAdmin",
+            "PATCH /broadcasts/{broadcast_id}/products/{product_id} BroadcastAdmin",
+            "POST /broadcasts BroadcastAdmin",
+            "POST /broadcasts/{broadcast_id}/end BroadcastAdmin",
+            "POST /broadcasts/{broadcast_id}/orders OrderAccept",
+            "POST /broadcasts/{broadcast_id}/products/spotlight BroadcastAdmin",
+            "POST /broadcasts/{broadcast_id}/start BroadcastAdmin",
+            "POST /products/{product_id}/stock BroadcastAdmin",
+            "PUT /products/{product_id} BroadcastAdmin",
+        ]
+    );
+}
+
+#[test]
+fn no_table_is_lost_with_the_stack_and_no_secret_stands_in_the_template() {
+    let template = Template::read();
+    for (name, table) in template.of("AWS::DynamoDB::Table") {
+        assert_eq!(template.resources[name]["DeletionPolicy"], "Retain", "{name}");
+        assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true, "{name}");
+    }
+    for (name, function) in template.functions() {
+        for (variable, value) in function["Environment"]["Variables"].as_mapping().expect("variables") {
+            let variable = variable.as_str().expect("text");
+            if variable.contains("SECRET") {
+                let Value::Tagged(value) = value else { panic!("{name}: {variable} stands in the template") };
+                assert!(value.value.as_str().is_some_and(|text| text.contains("resolve:secretsmanager")), "{name}: {variable}");
+            }
+        }
+    }
+}
