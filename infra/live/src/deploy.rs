@@ -174,7 +174,7 @@ async fn until_complete(aws: &Aws) -> Result<BTreeMap<String, String>> {
             settled if settled.ends_with("FAILED") || settled.contains("ROLLBACK") => {
                 return Err(
                     Error::new(format!("the stack is {status}:{}", failures(aws).await?))
-                        .fix("mend template.yaml; `make lint` checks it"),
+                        .fix("mend template.yaml; `make test` lints it first"),
                 );
             }
             _under_way if Instant::now() > deadline => {

@@ -119,6 +119,8 @@ impl Processes {
     /// Waits until one of them ends by itself, which none should.
     pub async fn first_death(&self) -> Error {
         loop {
+            // Slower than `until_ready`, which knows better what a death while starting means.
+            sleep(Duration::from_millis(200)).await;
             let dead = self
                 .children()
                 .iter_mut()
@@ -126,7 +128,6 @@ impl Processes {
             if let Some(name) = dead {
                 return self.with_log(name, "ended by itself");
             }
-            sleep(Duration::from_millis(200)).await;
         }
     }
 

@@ -101,7 +101,7 @@ impl Answer {
         }
         Err(
             Error::new(format!("{what} answered {} {}", self.status, self.body))
-                .fix("the functions' logs are in logs/functions.log"),
+                .fix("see logs/functions.log, and the function's variables in template.yaml"),
         )
     }
 }

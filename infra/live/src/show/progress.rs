@@ -24,7 +24,7 @@ impl Progress {
     pub fn new(buyers: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(buyers as u64);
-            if let Ok(style) = ProgressStyle::with_template("  {bar:30} {pos}/{len}  {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("  {bar:20} {pos}/{len}  {msg}") {
                 bar.set_style(style);
             }
             bar
