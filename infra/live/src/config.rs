@@ -14,6 +14,9 @@ const CHANNELS: [(&str, &str); 4] = [
     ("ownstore", "OWNSTORE_BASE_URL"),
 ];
 
+/// How this machine finds programs and verifies certificates.
+const OF_THE_MACHINE: [&str; 4] = ["PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 const USAGE: &str = "usage: onepool-live [--until-stdin-closes]   (settings: infra/live/README.md)";
 
 /// What to do once the shop stands.
@@ -36,6 +39,8 @@ pub struct Config {
     pub dir: PathBuf,
     /// Where the function binaries are: beside this program, so the profile is the same.
     pub binaries: PathBuf,
+    /// The little of this shell's environment that the emulator, and so a function, may see.
+    pub machine: Vec<(&'static str, String)>,
     /// Another AWS endpoint in the place of the emulator.
     pub aws_endpoint: Option<String>,
     /// Another payment gateway in the place of the sandbox.
@@ -72,6 +77,10 @@ impl Config {
                 .join(variable("ONEPOOL_DIR").map_or_else(|| root.join(".onepool"), PathBuf::from)),
             binaries: program.parent().unwrap_or(&here).to_owned(),
             root,
+            machine: OF_THE_MACHINE
+                .into_iter()
+                .filter_map(|name| Some((name, variable(name)?)))
+                .collect(),
             aws_endpoint: variable("AWS_ENDPOINT_URL").map(without_slash),
             toss_base_url: variable("TOSS_BASE_URL").map(without_slash),
             toss_secret_key: variable("TOSS_SECRET_KEY")

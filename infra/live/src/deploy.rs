@@ -17,8 +17,6 @@ use crate::{package, say};
 
 const STACK: &str = "onepool";
 const BUCKET: &str = "onepool-deploy";
-const TOKEN_SECRET: &str = "onepool/token-secret";
-const TOSS_SECRET: &str = "onepool/toss-secret-key";
 /// The template's line that names a function's binary, up to the name.
 const CODE_URI: &str = "CodeUri: target/lambda/";
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -57,8 +55,21 @@ impl Stack {
 /// Creates the stack, or updates it where the endpoint has one already.
 pub async fn deploy(aws: &Aws, config: &Config, around: &Surroundings<'_>) -> Result<Stack> {
     let since = Instant::now();
-    secret(aws, TOKEN_SECRET, around.token_secret).await?;
-    secret(aws, TOSS_SECRET, &config.toss_secret_key).await?;
+    // New names with every run: CloudFormation reads a secret again only for a resource that has changed, and an
+    // endpoint that was there before has the stack of an earlier run.
+    let run = token();
+    let token_secret = secret(
+        aws,
+        format!("onepool/{run}/token-secret"),
+        around.token_secret,
+    )
+    .await?;
+    let toss_secret = secret(
+        aws,
+        format!("onepool/{run}/toss-secret-key"),
+        &config.toss_secret_key,
+    )
+    .await?;
     aws.bucket(BUCKET).await?;
     let template =
         fs::read_to_string(config.root.join("template.yaml")).context(|| "template.yaml".into())?;
@@ -84,8 +95,8 @@ pub async fn deploy(aws: &Aws, config: &Config, around: &Surroundings<'_>) -> Re
     ];
     let parameters = [
         ("RedisUrl", around.redis_url),
-        ("TokenSecretName", TOKEN_SECRET),
-        ("TossSecretName", TOSS_SECRET),
+        ("TokenSecretName", &token_secret),
+        ("TossSecretName", &toss_secret),
         ("TossBaseUrl", around.toss_base_url),
         ("CallbackBaseUrl", around.callback_base_url),
     ];
@@ -109,25 +120,14 @@ pub async fn deploy(aws: &Aws, config: &Config, around: &Surroundings<'_>) -> Re
     Ok(Stack { outputs, queues })
 }
 
-async fn secret(aws: &Aws, name: &str, value: &str) -> Result<()> {
-    let create = json!({ "Name": name, "SecretString": value, "ClientRequestToken": token() });
-    let put = json!({ "SecretId": name, "SecretString": value, "ClientRequestToken": token() });
-    match aws
-        .json("secretsmanager", "secretsmanager.CreateSecret", &create)
-        .await?
-    {
-        Ok(_created) => Ok(()),
-        Err(refusal) if refusal.code == "ResourceExistsException" => {
-            match aws
-                .json("secretsmanager", "secretsmanager.PutSecretValue", &put)
-                .await?
-            {
-                Ok(_put) => Ok(()),
-                Err(refusal) => Err(refused(&format!("secret {name}"), &refusal)),
-            }
-        }
-        Err(refusal) => Err(refused(&format!("secret {name}"), &refusal)),
-    }
+async fn secret(aws: &Aws, name: String, value: &str) -> Result<String> {
+    let request = json!({ "Name": name, "SecretString": value, "ClientRequestToken": token() });
+    let answer = aws
+        .json("secretsmanager", "secretsmanager.CreateSecret", &request)
+        .await?;
+    answer
+        .map(|_created| name)
+        .map_err(|refusal| refused("CreateSecret", &refusal))
 }
 
 /// A request token: 32 to 64 characters.

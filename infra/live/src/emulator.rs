@@ -12,9 +12,6 @@ use crate::{ports, say};
 /// Invocations at once. Each is a process with a cold start: a laptop is faster with few of them than with hundreds.
 const CONCURRENT_CALLS: &str = "64";
 
-/// How this machine finds programs and verifies certificates.
-const OF_THE_MACHINE: [&str; 4] = ["PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-
 /// A local AWS that answers.
 pub struct Emulator {
     /// Talks to it.
@@ -51,10 +48,7 @@ pub async fn start(processes: &Processes, config: &Config, scratch: &Path) -> Re
             // The functions inherit what the emulator has: nothing of this machine's that the template did not give
             // them, least of all a variable it forgot, or the credentials of the person who started this.
             .env_clear()
-            .envs(
-                std::env::vars_os()
-                    .filter(|(name, _)| OF_THE_MACHINE.iter().any(|kept| name == kept)),
-            )
+            .envs(config.machine.iter().cloned())
             .env("HOME", scratch)
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())

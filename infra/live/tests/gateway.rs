@@ -68,6 +68,7 @@ async fn open() -> Gateway {
         root: PathBuf::new(),
         dir: PathBuf::new(),
         binaries: PathBuf::new(),
+        machine: Vec::new(),
         aws_endpoint: None,
         toss_base_url: None,
         toss_secret_key: String::new(),
