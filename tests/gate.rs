@@ -8,7 +8,9 @@ use onepool::{
     keys::Keys,
     ledger::StockRow,
     order::{OrderBody, OrderId, OrderRequest},
-    stock::{Confirmed, Gate, GateStock, Granted, Refusal, Released, Reserved, Source, Terms, Withdrawn},
+    stock::{
+        Confirmed, Gate, GateStock, Granted, Refusal, Released, Reserved, Source, Terms, Withdrawn,
+    },
 };
 use onepool_tests::{RedisServer, billing_key};
 use serde_json::json;
@@ -33,7 +35,17 @@ impl Stage {
         };
         for (product, units) in products {
             stage.grant(product, *units, *units, 1).await;
-            stage.air(product, Terms { live_price: 1_000, per_viewer_limit, from: NOW, until: Timestamp::NEVER }).await;
+            stage
+                .air(
+                    product,
+                    Terms {
+                        live_price: 1_000,
+                        per_viewer_limit,
+                        from: NOW,
+                        until: Timestamp::NEVER,
+                    },
+                )
+                .await;
         }
         stage
     }
@@ -51,11 +63,17 @@ impl Stage {
     }
 
     async fn air(&self, product: &str, terms: Terms) {
-        self.gate.set_terms(&self.source, &id(product), &terms).await.expect("sets terms");
+        self.gate
+            .set_terms(&self.source, &id(product), &terms)
+            .await
+            .expect("sets terms");
     }
 
     async fn reserve(&self, order: &OrderId, viewer: &str, lines: &[(&str, u32)]) -> Reserved {
-        self.gate.reserve(&self.source, order, &request(viewer, lines), NOW, PERIOD).await.expect("answers")
+        self.gate
+            .reserve(&self.source, order, &request(viewer, lines), NOW, PERIOD)
+            .await
+            .expect("answers")
     }
 
     async fn left(&self, product: &str) -> u64 {
@@ -63,7 +81,11 @@ impl Stage {
     }
 
     async fn stock(&self, product: &str) -> GateStock {
-        self.gate.stock(&id(product), &[&self.source]).await.expect("answers")[0].expect("is known")
+        self.gate
+            .stock(&id(product), &[&self.source])
+            .await
+            .expect("answers")[0]
+            .expect("is known")
     }
 }
 
@@ -72,23 +94,38 @@ fn id(product: &str) -> ProductId {
 }
 
 fn order(viewer: &str, key: &str) -> OrderId {
-    OrderId::derive(&"b1".parse().expect("an id"), &viewer.parse().expect("an id"), key)
+    OrderId::derive(
+        &"b1".parse().expect("an id"),
+        &viewer.parse().expect("an id"),
+        key,
+    )
 }
 
 fn request(viewer: &str, lines: &[(&str, u32)]) -> OrderRequest {
-    let lines: Vec<_> = lines.iter().map(|(product, units)| json!({ "product_id": product, "quantity": units })).collect();
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|(product, units)| json!({ "product_id": product, "quantity": units }))
+        .collect();
     let body: OrderBody =
-        serde_json::from_value(json!({ "lines": lines, "payment": billing_key("bk") })).expect("a body");
+        serde_json::from_value(json!({ "lines": lines, "payment": billing_key("bk") }))
+            .expect("a body");
     OrderRequest::new(viewer.parse().expect("an id"), body).expect("is right")
 }
 
 #[tokio::test]
 async fn reserve_takes_at_the_live_price_and_holds() {
     let stage = Stage::set(&[("p1", 10)], None).await;
-    let Reserved::Taken(reservation) = stage.reserve(&order("u1", "k"), "u1", &[("p1", 3)]).await else {
+    let Reserved::Taken(reservation) = stage.reserve(&order("u1", "k"), "u1", &[("p1", 3)]).await
+    else {
         panic!("nothing was taken")
     };
-    assert_eq!((reservation.lines[0].quantity, reservation.lines[0].unit_price), (3, 1_000));
+    assert_eq!(
+        (
+            reservation.lines[0].quantity,
+            reservation.lines[0].unit_price
+        ),
+        (3, 1_000)
+    );
     assert_eq!(reservation.deadline, NOW + PERIOD);
     let stock = stage.stock("p1").await;
     assert_eq!((stock.left, stock.held), (7, 3));
@@ -122,27 +159,49 @@ async fn the_same_key_with_other_lines_is_a_conflict() {
     let stage = Stage::set(&[("p1", 10)], None).await;
     let id = order("u1", "k");
     stage.reserve(&id, "u1", &[("p1", 1)]).await;
-    assert_eq!(stage.reserve(&id, "u1", &[("p1", 2)]).await, Reserved::Refused(Refusal::Conflict));
+    assert_eq!(
+        stage.reserve(&id, "u1", &[("p1", 2)]).await,
+        Reserved::Refused(Refusal::Conflict)
+    );
     assert_eq!(stage.left("p1").await, 9);
 }
 
 #[tokio::test]
 async fn an_order_of_several_lines_is_taken_whole_or_not_at_all() {
     let stage = Stage::set(&[("p1", 10), ("p2", 1)], None).await;
-    let refused = stage.reserve(&order("u1", "a"), "u1", &[("p1", 2), ("p2", 2)]).await;
+    let refused = stage
+        .reserve(&order("u1", "a"), "u1", &[("p1", 2), ("p2", 2)])
+        .await;
     assert_eq!(refused, Reserved::Refused(Refusal::SoldOut(id("p2"), 1)));
     assert_eq!((stage.left("p1").await, stage.left("p2").await), (10, 1));
-    assert!(matches!(stage.reserve(&order("u1", "b"), "u1", &[("p1", 2), ("p2", 1)]).await, Reserved::Taken(_)));
+    assert!(matches!(
+        stage
+            .reserve(&order("u1", "b"), "u1", &[("p1", 2), ("p2", 1)])
+            .await,
+        Reserved::Taken(_)
+    ));
     assert_eq!((stage.left("p1").await, stage.left("p2").await), (8, 0));
 }
 
 #[tokio::test]
 async fn never_more_than_there_is_whoever_asks() {
     let stage = Stage::set(&[("p1", 100)], None).await;
-    let buyers: Vec<(String, OrderId)> = (0..300).map(|n| (format!("u{n}"), order(&format!("u{n}"), "k"))).collect();
-    let answers =
-        futures::future::join_all(buyers.iter().map(|(viewer, id)| stage.reserve(id, viewer, &[("p1", 1)]))).await;
-    assert_eq!(answers.iter().filter(|answer| matches!(answer, Reserved::Taken(_))).count(), 100);
+    let buyers: Vec<(String, OrderId)> = (0..300)
+        .map(|n| (format!("u{n}"), order(&format!("u{n}"), "k")))
+        .collect();
+    let answers = futures::future::join_all(
+        buyers
+            .iter()
+            .map(|(viewer, id)| stage.reserve(id, viewer, &[("p1", 1)])),
+    )
+    .await;
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|answer| matches!(answer, Reserved::Taken(_)))
+            .count(),
+        100
+    );
     assert_eq!(stage.left("p1").await, 0);
 }
 
@@ -150,12 +209,28 @@ async fn never_more_than_there_is_whoever_asks() {
 async fn a_viewer_gets_no_more_than_the_limit_until_units_come_back() {
     let stage = Stage::set(&[("p1", 100)], Some(3)).await;
     let first = order("u1", "a");
-    assert!(matches!(stage.reserve(&first, "u1", &[("p1", 2)]).await, Reserved::Taken(_)));
+    assert!(matches!(
+        stage.reserve(&first, "u1", &[("p1", 2)]).await,
+        Reserved::Taken(_)
+    ));
     let refused = stage.reserve(&order("u1", "b"), "u1", &[("p1", 2)]).await;
-    assert_eq!(refused, Reserved::Refused(Refusal::LimitExceeded(id("p1"), 1)));
-    assert!(matches!(stage.reserve(&order("u2", "b"), "u2", &[("p1", 3)]).await, Reserved::Taken(_)));
-    stage.gate.release(&stage.source, &first).await.expect("releases");
-    assert!(matches!(stage.reserve(&order("u1", "c"), "u1", &[("p1", 3)]).await, Reserved::Taken(_)));
+    assert_eq!(
+        refused,
+        Reserved::Refused(Refusal::LimitExceeded(id("p1"), 1))
+    );
+    assert!(matches!(
+        stage.reserve(&order("u2", "b"), "u2", &[("p1", 3)]).await,
+        Reserved::Taken(_)
+    ));
+    stage
+        .gate
+        .release(&stage.source, &first)
+        .await
+        .expect("releases");
+    assert!(matches!(
+        stage.reserve(&order("u1", "c"), "u1", &[("p1", 3)]).await,
+        Reserved::Taken(_)
+    ));
 }
 
 #[tokio::test]
@@ -163,9 +238,26 @@ async fn nothing_is_sold_outside_its_window() {
     let stage = Stage::set(&[("p1", 10)], None).await;
     let later = NOW + Duration::from_secs(10);
     let refused = Reserved::Refused(Refusal::NotOnAir(id("p1")));
-    for (from, until) in [(later, Timestamp::NEVER), (Timestamp::from_millis(0), NOW), (NOW, Timestamp::from_millis(0))] {
-        stage.air("p1", Terms { live_price: 1_000, per_viewer_limit: None, from, until }).await;
-        assert_eq!(stage.reserve(&order("u1", "k"), "u1", &[("p1", 1)]).await, refused);
+    for (from, until) in [
+        (later, Timestamp::NEVER),
+        (Timestamp::from_millis(0), NOW),
+        (NOW, Timestamp::from_millis(0)),
+    ] {
+        stage
+            .air(
+                "p1",
+                Terms {
+                    live_price: 1_000,
+                    per_viewer_limit: None,
+                    from,
+                    until,
+                },
+            )
+            .await;
+        assert_eq!(
+            stage.reserve(&order("u1", "k"), "u1", &[("p1", 1)]).await,
+            refused
+        );
     }
     assert_eq!(stage.left("p1").await, 10);
 }
@@ -183,8 +275,22 @@ async fn units_go_back_exactly_once_and_a_late_retry_takes_nothing() {
     let stage = Stage::set(&[("p1", 10)], None).await;
     let order_id = order("u1", "k");
     stage.reserve(&order_id, "u1", &[("p1", 4)]).await;
-    assert_eq!(stage.gate.release(&stage.source, &order_id).await.expect("answers"), Released::Now(vec![]));
-    assert_eq!(stage.gate.release(&stage.source, &order_id).await.expect("answers"), Released::Already);
+    assert_eq!(
+        stage
+            .gate
+            .release(&stage.source, &order_id)
+            .await
+            .expect("answers"),
+        Released::Now(vec![])
+    );
+    assert_eq!(
+        stage
+            .gate
+            .release(&stage.source, &order_id)
+            .await
+            .expect("answers"),
+        Released::Already
+    );
     assert_eq!(stage.left("p1").await, 10);
     let Reserved::Replayed(tombstone) = stage.reserve(&order_id, "u1", &[("p1", 4)]).await else {
         panic!("a retry took units again")
@@ -197,7 +303,14 @@ async fn units_go_back_exactly_once_and_a_late_retry_takes_nothing() {
 async fn a_release_that_finds_no_hold_keeps_a_late_order_out() {
     let stage = Stage::set(&[("p1", 10)], None).await;
     let order_id = order("u1", "k");
-    assert_eq!(stage.gate.release(&stage.source, &order_id).await.expect("answers"), Released::Absent);
+    assert_eq!(
+        stage
+            .gate
+            .release(&stage.source, &order_id)
+            .await
+            .expect("answers"),
+        Released::Absent
+    );
     stage.reserve(&order_id, "u1", &[("p1", 1)]).await;
     assert_eq!(stage.left("p1").await, 10);
 }
@@ -208,12 +321,37 @@ async fn what_is_confirmed_does_not_come_back() {
     let (sold, given_back) = (order("u1", "k"), order("u2", "k"));
     stage.reserve(&sold, "u1", &[("p1", 2)]).await;
     stage.reserve(&given_back, "u2", &[("p1", 3)]).await;
-    stage.gate.release(&stage.source, &given_back).await.expect("releases");
+    stage
+        .gate
+        .release(&stage.source, &given_back)
+        .await
+        .expect("releases");
     let unheard_of = order("u3", "k");
-    let answers = stage.gate.confirm(&stage.source, &[&sold, &given_back, &unheard_of]).await.expect("answers");
-    assert_eq!(answers, [Confirmed::Now, Confirmed::Released, Confirmed::Absent]);
-    assert_eq!(stage.gate.confirm(&stage.source, &[&sold]).await.expect("answers"), [Confirmed::Already]);
-    assert_eq!(stage.gate.release(&stage.source, &sold).await.expect("answers"), Released::Confirmed);
+    let answers = stage
+        .gate
+        .confirm(&stage.source, &[&sold, &given_back, &unheard_of])
+        .await
+        .expect("answers");
+    assert_eq!(
+        answers,
+        [Confirmed::Now, Confirmed::Released, Confirmed::Absent]
+    );
+    assert_eq!(
+        stage
+            .gate
+            .confirm(&stage.source, &[&sold])
+            .await
+            .expect("answers"),
+        [Confirmed::Already]
+    );
+    assert_eq!(
+        stage
+            .gate
+            .release(&stage.source, &sold)
+            .await
+            .expect("answers"),
+        Released::Confirmed
+    );
     let stock = stage.stock("p1").await;
     assert_eq!((stock.left, stock.held), (8, 0));
 }
@@ -224,7 +362,11 @@ async fn the_gate_follows_the_ledger_once_and_never_back() {
     stage.reserve(&order("u1", "k"), "u1", &[("p1", 4)]).await;
     assert_eq!(stage.grant("p1", 15, 15, 2).await, Granted::Followed);
     assert_eq!(stage.grant("p1", 15, 15, 2).await, Granted::Current);
-    assert_eq!(stage.grant("p1", 10, 10, 1).await, Granted::Current, "an older grant must not win");
+    assert_eq!(
+        stage.grant("p1", 10, 10, 1).await,
+        Granted::Current,
+        "an older grant must not win"
+    );
     assert_eq!(stage.left("p1").await, 11);
 }
 
@@ -232,14 +374,27 @@ async fn the_gate_follows_the_ledger_once_and_never_back() {
 async fn units_withdrawn_in_vain_come_back() {
     let stage = Stage::set(&[("p1", 10)], None).await;
     let product = id("p1");
-    let withdraw = |most, least, version| stage.gate.withdraw(&stage.source, &product, most, least, version);
-    assert_eq!(withdraw(4, 4, 1).await.expect("answers"), Withdrawn::Units(4));
-    assert_eq!(withdraw(7, 7, 1).await.expect("answers"), Withdrawn::Short(6));
+    let withdraw = |most, least, version| {
+        stage
+            .gate
+            .withdraw(&stage.source, &product, most, least, version)
+    };
+    assert_eq!(
+        withdraw(4, 4, 1).await.expect("answers"),
+        Withdrawn::Units(4)
+    );
+    assert_eq!(
+        withdraw(7, 7, 1).await.expect("answers"),
+        Withdrawn::Short(6)
+    );
     assert_eq!(withdraw(1, 1, 9).await.expect("answers"), Withdrawn::Stale);
     assert_eq!(stage.left("p1").await, 6);
     assert_eq!(stage.grant("p1", 10, 10, 1).await, Granted::Followed);
     assert_eq!(stage.left("p1").await, 10);
-    assert_eq!(withdraw(4, 0, 1).await.expect("answers"), Withdrawn::Units(4));
+    assert_eq!(
+        withdraw(4, 0, 1).await.expect("answers"),
+        Withdrawn::Units(4)
+    );
     assert_eq!(stage.grant("p1", 6, 6, 2).await, Granted::Followed);
     assert_eq!(stage.left("p1").await, 6);
 }
@@ -255,7 +410,13 @@ async fn every_change_makes_the_version_grow_even_over_a_loss() {
         assert!(version > last, "step {step}");
         last = version;
         match step {
-            0 => drop(stage.gate.release(&stage.source, &order_id).await.expect("releases")),
+            0 => drop(
+                stage
+                    .gate
+                    .release(&stage.source, &order_id)
+                    .await
+                    .expect("releases"),
+            ),
             1 => {
                 stage.redis.kill_and_restart().await;
                 let row = StockRow {
@@ -266,7 +427,11 @@ async fn every_change_makes_the_version_grow_even_over_a_loss() {
                     unsold: 10,
                     version: 1,
                 };
-                stage.gate.grant(&row, NOW + Duration::from_secs(1)).await.expect("loads");
+                stage
+                    .gate
+                    .grant(&row, NOW + Duration::from_secs(1))
+                    .await
+                    .expect("loads");
             }
             _ => {}
         }
@@ -279,8 +444,25 @@ async fn a_product_that_closed_is_named_when_its_units_come_back() {
     let order_id = order("u1", "k");
     stage.reserve(&order_id, "u1", &[("p1", 1)]).await;
     let closed = Timestamp::from_millis(0);
-    stage.air("p1", Terms { live_price: 1_000, per_viewer_limit: None, from: NOW, until: closed }).await;
-    assert_eq!(stage.gate.release(&stage.source, &order_id).await.expect("answers"), Released::Now(vec![id("p1")]));
+    stage
+        .air(
+            "p1",
+            Terms {
+                live_price: 1_000,
+                per_viewer_limit: None,
+                from: NOW,
+                until: closed,
+            },
+        )
+        .await;
+    assert_eq!(
+        stage
+            .gate
+            .release(&stage.source, &order_id)
+            .await
+            .expect("answers"),
+        Released::Now(vec![id("p1")])
+    );
 }
 
 /// On a cluster a script that touches a key it did not declare is refused, and all its keys must share a slot.
@@ -289,7 +471,12 @@ async fn the_scripts_run_on_a_cluster() {
     let redis = RedisServer::start_cluster().await;
     let mut plain = redis.plain().await;
     let slots: Vec<u32> = (0..16_384).collect();
-    let _: () = redis::cmd("CLUSTER").arg("ADDSLOTS").arg(slots).query_async(&mut plain).await.expect("takes all slots");
+    let _: () = redis::cmd("CLUSTER")
+        .arg("ADDSLOTS")
+        .arg(slots)
+        .query_async(&mut plain)
+        .await
+        .expect("takes all slots");
     let stage = Stage {
         gate: Gate::new(redis.connection(), Keys::new("demo")),
         redis,
@@ -297,14 +484,43 @@ async fn the_scripts_run_on_a_cluster() {
     };
     let mut info = String::new();
     while !info.contains("cluster_state:ok") {
-        info = redis::cmd("CLUSTER").arg("INFO").query_async(&mut plain).await.expect("answers");
+        info = redis::cmd("CLUSTER")
+            .arg("INFO")
+            .query_async(&mut plain)
+            .await
+            .expect("answers");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stage.grant("p1", 10, 10, 1).await;
-    stage.air("p1", Terms { live_price: 1_000, per_viewer_limit: None, from: NOW, until: Timestamp::NEVER }).await;
+    stage
+        .air(
+            "p1",
+            Terms {
+                live_price: 1_000,
+                per_viewer_limit: None,
+                from: NOW,
+                until: Timestamp::NEVER,
+            },
+        )
+        .await;
     let order_id = order("u1", "k");
-    assert!(matches!(stage.reserve(&order_id, "u1", &[("p1", 1)]).await, Reserved::Taken(_)));
-    assert_eq!(stage.gate.release(&stage.source, &order_id).await.expect("answers"), Released::Now(vec![]));
-    let hold = stage.gate.hold(&stage.source, &order_id).await.expect("answers").expect("a tombstone");
+    assert!(matches!(
+        stage.reserve(&order_id, "u1", &[("p1", 1)]).await,
+        Reserved::Taken(_)
+    ));
+    assert_eq!(
+        stage
+            .gate
+            .release(&stage.source, &order_id)
+            .await
+            .expect("answers"),
+        Released::Now(vec![])
+    );
+    let hold = stage
+        .gate
+        .hold(&stage.source, &order_id)
+        .await
+        .expect("answers")
+        .expect("a tombstone");
     assert_eq!((hold.viewer.as_str(), hold.reservation.open), ("u1", false));
 }

@@ -26,20 +26,42 @@ impl Books {
         let config = wire.sdk_config();
         DynamoDb::create_tables(&Client::new(&config)).await;
         let ledger = Ledger::new(Aws::from_config(config), "stock".into(), "orders".into());
-        let books = Self { ledger, wire, _dynamodb: dynamodb };
+        let books = Self {
+            ledger,
+            wire,
+            _dynamodb: dynamodb,
+        };
         for (product, units) in products {
-            let change = change(&format!("grant-{product}"), product, None, Some(live()), *units);
-            assert_eq!(books.ledger.move_units(&change).await.expect("moves"), Moved::Now);
+            let change = change(
+                &format!("grant-{product}"),
+                product,
+                None,
+                Some(live()),
+                *units,
+            );
+            assert_eq!(
+                books.ledger.move_units(&change).await.expect("moves"),
+                Moved::Now
+            );
         }
         books
     }
 
     async fn book(&self, orders: &[AcceptedOrder]) -> Vec<Booking> {
-        self.ledger.book(orders).await.into_iter().map(|answer| answer.expect("books")).collect()
+        self.ledger
+            .book(orders)
+            .await
+            .into_iter()
+            .map(|answer| answer.expect("books"))
+            .collect()
     }
 
     async fn row(&self, product: &str) -> StockRow {
-        self.ledger.stock_row(&product.parse().expect("an id"), &live()).await.expect("answers").expect("a row")
+        self.ledger
+            .stock_row(&product.parse().expect("an id"), &live())
+            .await
+            .expect("answers")
+            .expect("a row")
     }
 }
 
@@ -47,7 +69,13 @@ fn live() -> Source {
     Source::Live("b1".parse().expect("an id"))
 }
 
-fn change(id: &str, product: &str, from: Option<(Source, Option<u64>)>, to: Option<Source>, units: u64) -> Change {
+fn change(
+    id: &str,
+    product: &str,
+    from: Option<(Source, Option<u64>)>,
+    to: Option<Source>,
+    units: u64,
+) -> Change {
     Change {
         id: id.to_owned(),
         product_id: product.parse().expect("an id"),
@@ -75,13 +103,19 @@ fn order(number: usize, lines: &[(&str, u32)]) -> AcceptedOrder {
                 unit_price: 1_000,
             })
             .collect(),
-        payment: PaymentMethod::BillingKey { billing_key: "bk".into(), customer_key: "ck".into() },
+        payment: PaymentMethod::BillingKey {
+            billing_key: "bk".into(),
+            customer_key: "ck".into(),
+        },
         accepted_at: Timestamp::from_millis(1_795_219_200_000),
     }
 }
 
 fn reserved(bookings: &[Booking]) -> usize {
-    bookings.iter().filter(|booking| matches!(booking, Booking::Reserved(_))).count()
+    bookings
+        .iter()
+        .filter(|booking| matches!(booking, Booking::Reserved(_)))
+        .count()
 }
 
 #[tokio::test]
@@ -100,7 +134,13 @@ async fn the_ledger_never_sells_more_than_was_granted() {
     let orders: Vec<_> = (0..25).map(|number| order(number, &[("p1", 1)])).collect();
     let bookings = books.book(&orders).await;
     assert_eq!(reserved(&bookings), 10);
-    assert_eq!(bookings.iter().filter(|booking| **booking == Booking::SoldOut).count(), 15);
+    assert_eq!(
+        bookings
+            .iter()
+            .filter(|booking| **booking == Booking::SoldOut)
+            .count(),
+        15
+    );
     let row = books.row("p1").await;
     assert_eq!((row.granted, row.sold, row.unsold), (10, 10, 0));
 }
@@ -108,10 +148,21 @@ async fn the_ledger_never_sells_more_than_was_granted() {
 #[tokio::test]
 async fn racing_batches_share_what_there_is() {
     let books = Books::open(&[("p1", 60)]).await;
-    let batches: Vec<Vec<_>> =
-        (0..4).map(|batch| (0..25).map(|number| order(batch * 25 + number, &[("p1", 1)])).collect()).collect();
+    let batches: Vec<Vec<_>> = (0..4)
+        .map(|batch| {
+            (0..25)
+                .map(|number| order(batch * 25 + number, &[("p1", 1)]))
+                .collect()
+        })
+        .collect();
     let answers = futures::future::join_all(batches.iter().map(|orders| books.book(orders))).await;
-    assert_eq!(answers.iter().map(|bookings| reserved(bookings)).sum::<usize>(), 60);
+    assert_eq!(
+        answers
+            .iter()
+            .map(|bookings| reserved(bookings))
+            .sum::<usize>(),
+        60
+    );
     assert_eq!(books.row("p1").await.sold, 60);
 }
 
@@ -129,16 +180,26 @@ async fn an_order_that_is_there_already_drops_out_of_its_batch() {
 #[tokio::test]
 async fn an_order_of_several_products_is_booked_whole_or_not_at_all() {
     let books = Books::open(&[("p1", 10), ("p2", 1)]).await;
-    let bookings = books.book(&[order(1, &[("p1", 1), ("p2", 2)]), order(2, &[("p1", 1), ("p2", 1)])]).await;
+    let bookings = books
+        .book(&[
+            order(1, &[("p1", 1), ("p2", 2)]),
+            order(2, &[("p1", 1), ("p2", 1)]),
+        ])
+        .await;
     assert_eq!(bookings[0], Booking::SoldOut);
     assert!(matches!(bookings[1], Booking::Reserved(_)));
-    assert_eq!((books.row("p1").await.sold, books.row("p2").await.sold), (1, 1));
+    assert_eq!(
+        (books.row("p1").await.sold, books.row("p2").await.sold),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
 async fn a_lost_race_is_run_again() {
     let books = Books::open(&[("p1", 10)]).await;
-    books.wire.fail("TransactWriteItems", Fault::TransactionConflict, 3);
+    books
+        .wire
+        .fail("TransactWriteItems", Fault::TransactionConflict, 3);
     assert_eq!(reserved(&books.book(&[order(1, &[("p1", 1)])]).await), 1);
     assert_eq!(books.row("p1").await.sold, 1);
 }
@@ -147,35 +208,77 @@ async fn a_lost_race_is_run_again() {
 async fn a_lost_answer_does_not_book_twice() {
     let books = Books::open(&[("p1", 10)]).await;
     books.wire.fail("TransactWriteItems", Fault::AnswerLost, 1);
-    assert_eq!(reserved(&books.book(&[order(1, &[("p1", 1)])]).await), 1, "the SDK's retry carries the same token");
+    assert_eq!(
+        reserved(&books.book(&[order(1, &[("p1", 1)])]).await),
+        1,
+        "the SDK's retry carries the same token"
+    );
     assert_eq!(books.row("p1").await.sold, 1);
 
     books.wire.fail("TransactWriteItems", Fault::AnswerLost, 2);
     let unknown = books.ledger.book(&[order(2, &[("p1", 1)])]).await;
     assert!(matches!(unknown[0], Err(Error::Aws { .. })), "{unknown:?}");
     let again = books.book(&[order(2, &[("p1", 1)])]).await;
-    assert!(matches!(&again[0], Booking::Existing(record) if record.status == OrderStatus::Reserved));
+    assert!(
+        matches!(&again[0], Booking::Existing(record) if record.status == OrderStatus::Reserved)
+    );
     assert_eq!(books.row("p1").await.sold, 2);
 }
 
 #[tokio::test]
 async fn an_order_is_settled_once() {
     let books = Books::open(&[("p1", 10)]).await;
-    let bookings = books.book(&[order(1, &[("p1", 3)]), order(2, &[("p1", 1)])]).await;
-    let [Booking::Reserved(first), Booking::Reserved(second)] = bookings.as_slice() else { panic!("{bookings:?}") };
+    let bookings = books
+        .book(&[order(1, &[("p1", 3)]), order(2, &[("p1", 1)])])
+        .await;
+    let [Booking::Reserved(first), Booking::Reserved(second)] = bookings.as_slice() else {
+        panic!("{bookings:?}")
+    };
     let now = clock::now();
 
-    let failed = books.ledger.fail(first.clone(), FailureReason::PaymentDeclined, now).await.expect("fails");
-    assert_eq!((failed.status, failed.reason), (OrderStatus::Failed, Some(FailureReason::PaymentDeclined)));
+    let failed = books
+        .ledger
+        .fail(first.clone(), FailureReason::PaymentDeclined, now)
+        .await
+        .expect("fails");
+    assert_eq!(
+        (failed.status, failed.reason),
+        (OrderStatus::Failed, Some(FailureReason::PaymentDeclined))
+    );
     assert_eq!(books.row("p1").await.sold, 1);
-    books.ledger.fail(first.clone(), FailureReason::Expired, now).await.expect("answers with the first end");
+    books
+        .ledger
+        .fail(first.clone(), FailureReason::Expired, now)
+        .await
+        .expect("answers with the first end");
     assert_eq!(books.row("p1").await.sold, 1, "its units came back twice");
 
-    let paid = PaymentView { payment_key: "pk".into(), approved_at: Some(now) };
-    let confirmed = books.ledger.confirm(vec![(first.clone(), paid.clone()), (second.clone(), paid)], now).await;
-    let states: Vec<_> = confirmed.into_iter().map(|record| record.expect("answers").status).collect();
-    assert_eq!(states, [OrderStatus::Failed, OrderStatus::Confirmed], "what has failed must not be confirmed");
-    let read = books.ledger.order(&second.order_id).await.expect("answers").expect("is there");
+    let paid = PaymentView {
+        payment_key: "pk".into(),
+        approved_at: Some(now),
+    };
+    let confirmed = books
+        .ledger
+        .confirm(
+            vec![(first.clone(), paid.clone()), (second.clone(), paid)],
+            now,
+        )
+        .await;
+    let states: Vec<_> = confirmed
+        .into_iter()
+        .map(|record| record.expect("answers").status)
+        .collect();
+    assert_eq!(
+        states,
+        [OrderStatus::Failed, OrderStatus::Confirmed],
+        "what has failed must not be confirmed"
+    );
+    let read = books
+        .ledger
+        .order(&second.order_id)
+        .await
+        .expect("answers")
+        .expect("is there");
     assert_eq!(read.payment.expect("was paid").payment_key, "pk");
 }
 
@@ -184,14 +287,32 @@ async fn a_move_happens_once_and_only_of_what_is_unsold() {
     let books = Books::open(&[("p1", 10)]).await;
     books.book(&[order(1, &[("p1", 4)])]).await;
     let back = change("back", "p1", Some((live(), None)), Some(Source::Pool), 6);
-    assert_eq!(books.ledger.move_units(&back).await.expect("moves"), Moved::Now);
-    assert_eq!(books.ledger.move_units(&back).await.expect("moves"), Moved::Already);
-    let other = Change { fingerprint: "other".into(), ..back };
-    assert_eq!(books.ledger.move_units(&other).await.expect("moves"), Moved::Conflict);
+    assert_eq!(
+        books.ledger.move_units(&back).await.expect("moves"),
+        Moved::Now
+    );
+    assert_eq!(
+        books.ledger.move_units(&back).await.expect("moves"),
+        Moved::Already
+    );
+    let other = Change {
+        fingerprint: "other".into(),
+        ..back
+    };
+    assert_eq!(
+        books.ledger.move_units(&other).await.expect("moves"),
+        Moved::Conflict
+    );
     let more = change("more", "p1", Some((live(), None)), Some(Source::Pool), 1);
-    assert_eq!(books.ledger.move_units(&more).await.expect("moves"), Moved::Short(0));
+    assert_eq!(
+        books.ledger.move_units(&more).await.expect("moves"),
+        Moved::Short(0)
+    );
     let row = books.row("p1").await;
     assert_eq!((row.granted, row.sold, row.unsold), (4, 4, 0));
     let stale = change("stale", "p1", Some((Source::Pool, Some(9))), None, 1);
-    assert_eq!(books.ledger.move_units(&stale).await.expect("moves"), Moved::Stale);
+    assert_eq!(
+        books.ledger.move_units(&stale).await.expect("moves"),
+        Moved::Stale
+    );
 }

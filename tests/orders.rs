@@ -12,7 +12,11 @@ async fn faults(shop: &Shop, faults: Value) {
         .send()
         .await
         .expect("the sandbox answers");
-    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
+    assert!(
+        answer.status().is_success(),
+        "{}",
+        answer.text().await.unwrap_or_default()
+    );
 }
 
 /// Charges a buyer's order had, by the sandbox's own books.
@@ -24,10 +28,21 @@ async fn charges(shop: &Shop) -> u64 {
         .await
         .expect("JSON");
     for order in books["orders"].as_array().expect("orders") {
-        assert!(order["charges"].as_u64() <= Some(1), "charged twice: {order}");
-        assert_eq!(order["refusedDuplicates"], 0, "tried to charge twice: {order}");
+        assert!(
+            order["charges"].as_u64() <= Some(1),
+            "charged twice: {order}"
+        );
+        assert_eq!(
+            order["refusedDuplicates"], 0,
+            "tried to charge twice: {order}"
+        );
     }
-    books["orders"].as_array().expect("orders").iter().filter(|order| order["charges"] == 1).count() as u64
+    books["orders"]
+        .as_array()
+        .expect("orders")
+        .iter()
+        .filter(|order| order["charges"] == 1)
+        .count() as u64
 }
 
 async fn accept(shop: &Shop, show: &Show, viewer: &str, payment: Value) -> String {
@@ -40,23 +55,34 @@ async fn accept(shop: &Shop, show: &Show, viewer: &str, payment: Value) -> Strin
 async fn an_order_is_accepted_confirmed_and_told() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, Some(2)).await;
-    let (status, receipt) = shop.order(&show, "u1", "k", json!(2), billing_key("bk")).await;
+    let (status, receipt) = shop
+        .order(&show, "u1", "k", json!(2), billing_key("bk"))
+        .await;
     assert_eq!(status, 202);
     assert_eq!(receipt["status"], "accepted");
-    assert_eq!((&receipt["amount"], &receipt["currency"]), (&json!(39_800), &json!("KRW")));
+    assert_eq!(
+        (&receipt["amount"], &receipt["currency"]),
+        (&json!(39_800), &json!("KRW"))
+    );
     let id = receipt["order_id"].as_str().expect("an id");
 
     let (status, waiting) = shop.status("u1", id).await;
     assert_eq!((status, &waiting["status"]), (200, &json!("accepted")));
     shop.process(10, 1).await;
     let (status, settled) = shop.status("u1", id).await;
-    assert_eq!((status, &settled["status"], &settled["amount"]), (200, &json!("confirmed"), &json!(39_800)));
+    assert_eq!(
+        (status, &settled["status"], &settled["amount"]),
+        (200, &json!("confirmed"), &json!(39_800))
+    );
     assert!(settled["settled_at"].is_string() && settled["payment"]["payment_key"].is_string());
     assert_eq!(shop.status("u2", id).await.0, 404, "another viewer read it");
 
     assert_eq!(charges(&shop).await, 1);
     let view = shop.quiet(&show.product).await;
-    assert_eq!((&view["stock"]["sold"], &view["stock"]["available"]), (&json!(2), &json!(20)));
+    assert_eq!(
+        (&view["stock"]["sold"], &view["stock"]["available"]),
+        (&json!(2), &json!(20))
+    );
 }
 
 #[tokio::test]
@@ -65,23 +91,47 @@ async fn accepting_takes_one_call_of_redis_and_one_send() {
     let show = shop.show(120, 100, None).await;
     accept(&shop, &show, "warm-up", billing_key("bk")).await;
     let mut redis = shop.redis.plain().await;
-    let _: () = redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut redis).await.expect("resets");
+    let _: () = redis::cmd("CONFIG")
+        .arg("RESETSTAT")
+        .query_async(&mut redis)
+        .await
+        .expect("resets");
     let (sends, others) = (shop.wire.calls("SendMessage"), shop.wire.calls("DynamoDB"));
     for buyer in 0..20 {
         accept(&shop, &show, &format!("u{buyer}"), billing_key("bk")).await;
     }
     assert_eq!(shop.wire.calls("SendMessage") - sends, 20);
     assert_eq!(shop.wire.calls("DynamoDB") - others, 0);
-    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut redis).await.expect("answers");
+    let stats: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query_async(&mut redis)
+        .await
+        .expect("answers");
     let calls = |command: &str| {
-        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-        line.and_then(|line| line.split(',').next()).map_or(0, |calls| calls.parse::<u32>().expect("a number"))
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.and_then(|line| line.split(',').next())
+            .map_or(0, |calls| calls.parse::<u32>().expect("a number"))
     };
     assert_eq!(calls("evalsha"), 20);
     // What the script does: one read, one write, and the deadline.
-    assert_eq!((calls("hmget"), calls("hset"), calls("rpush")), (20, 20, 20));
-    let known = ["evalsha", "hmget", "hset", "rpush", "config|resetstat", "info"];
-    for line in stats.lines().filter_map(|line| line.strip_prefix("cmdstat_")) {
+    assert_eq!(
+        (calls("hmget"), calls("hset"), calls("rpush")),
+        (20, 20, 20)
+    );
+    let known = [
+        "evalsha",
+        "hmget",
+        "hset",
+        "rpush",
+        "config|resetstat",
+        "info",
+    ];
+    for line in stats
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_"))
+    {
         let command = line.split(':').next().unwrap_or_default();
         assert!(known.contains(&command), "{command} was called as well");
     }
@@ -93,12 +143,30 @@ async fn the_same_key_is_one_order_however_often_and_whenever_it_comes() {
     let show = shop.show(120, 100, None).await;
     let first = accept(&shop, &show, "u1", billing_key("bk")).await;
     let tries = (0..50).map(|_| accept(&shop, &show, "u1", billing_key("bk")));
-    assert!(futures::future::join_all(tries).await.iter().all(|id| *id == first));
+    assert!(
+        futures::future::join_all(tries)
+            .await
+            .iter()
+            .all(|id| *id == first)
+    );
     shop.process(100, 3).await;
-    assert_eq!(accept(&shop, &show, "u1", billing_key("bk")).await, first, "after it was settled");
-    assert_eq!(shop.wire.take_messages("orders").len(), 0, "a settled order was sent again");
-    let (status, problem) = shop.order(&show, "u1", "k", json!(2), billing_key("bk")).await;
-    assert_eq!((status, &problem["code"]), (422, &json!("idempotency_conflict")));
+    assert_eq!(
+        accept(&shop, &show, "u1", billing_key("bk")).await,
+        first,
+        "after it was settled"
+    );
+    assert_eq!(
+        shop.wire.take_messages("orders").len(),
+        0,
+        "a settled order was sent again"
+    );
+    let (status, problem) = shop
+        .order(&show, "u1", "k", json!(2), billing_key("bk"))
+        .await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (422, &json!("idempotency_conflict"))
+    );
     assert_eq!(charges(&shop).await, 1);
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
 }
@@ -110,10 +178,18 @@ async fn a_declined_card_gives_the_units_back() {
     let id = accept(&shop, &show, "u1", billing_key("decline-1")).await;
     shop.process(10, 1).await;
     let (_, order) = shop.status("u1", &id).await;
-    assert_eq!((&order["status"], &order["reason"]), (&json!("failed"), &json!("payment_declined")));
+    assert_eq!(
+        (&order["status"], &order["reason"]),
+        (&json!("failed"), &json!("payment_declined"))
+    );
     let view = shop.quiet(&show.product).await;
-    assert_eq!((&view["stock"]["sold"], &view["stock"]["on_hand"]), (&json!(0), &json!(120)));
-    let (status, _) = shop.order(&show, "u1", "again", json!(1), billing_key("bk")).await;
+    assert_eq!(
+        (&view["stock"]["sold"], &view["stock"]["on_hand"]),
+        (&json!(0), &json!(120))
+    );
+    let (status, _) = shop
+        .order(&show, "u1", "again", json!(1), billing_key("bk"))
+        .await;
     assert_eq!(status, 202, "the limit counts an order that failed");
 }
 
@@ -122,14 +198,31 @@ async fn a_payment_without_an_answer_is_looked_up_never_guessed() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
     let id = accept(&shop, &show, "u1", billing_key("bk")).await;
-    faults(&shop, json!([{ "on": "billing", "kind": "close_after_commit", "times": 1 }])).await;
+    faults(
+        &shop,
+        json!([{ "on": "billing", "kind": "close_after_commit", "times": 1 }]),
+    )
+    .await;
     shop.process(10, 1).await;
     assert_eq!(shop.status("u1", &id).await.1["status"], "confirmed");
 
     let id = accept(&shop, &show, "u2", billing_key("bk")).await;
-    faults(&shop, json!([{ "on": "billing", "kind": "error_before_commit", "times": 1, "recorded": false }])).await;
+    faults(
+        &shop,
+        json!([{ "on": "billing", "kind": "error_before_commit", "times": 1, "recorded": false }]),
+    )
+    .await;
     let bodies = shop.wire.take_messages("orders");
-    assert_eq!(shop.deliver(&bodies).await.batch_item_failures.len(), 1, "nobody knows: the message comes again");
+    assert_eq!(
+        shop.deliver(&bodies).await.batch_item_failures.len(),
+        1,
+        "nobody knows: the message comes again"
+    );
+    assert_eq!(
+        shop.wire.take_delays(),
+        [2],
+        "and soon, not when its visibility ends"
+    );
     assert_eq!(shop.status("u2", &id).await.1["status"], "reserved");
     assert!(shop.deliver(&bodies).await.batch_item_failures.is_empty());
     assert_eq!(shop.status("u2", &id).await.1["status"], "confirmed");
@@ -159,15 +252,31 @@ async fn a_send_that_is_refused_gives_the_units_back_and_one_without_an_answer_k
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
     shop.wire.fail("SendMessage", Fault::Refused(400), 1);
-    let (status, problem) = shop.order(&show, "u1", "k", json!(1), billing_key("bk")).await;
+    let (status, problem) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
     assert_eq!((status, &problem["code"]), (503, &json!("unavailable")));
     assert!(problem["retry_after_s"].is_number());
     shop.quiet(&show.product).await;
 
     shop.wire.fail("SendMessage", Fault::AnswerLost, 2);
-    assert_eq!(shop.order(&show, "u2", "k", json!(1), billing_key("bk")).await.0, 503);
-    let stock = shop.gate.stock(&show.product, &[&show.source()]).await.expect("answers")[0].expect("is known");
-    assert_eq!((stock.left, stock.held), (99, 1), "the order may be on the queue: its units must stay");
+    assert_eq!(
+        shop.order(&show, "u2", "k", json!(1), billing_key("bk"))
+            .await
+            .0,
+        503
+    );
+    let stock = shop
+        .gate
+        .stock(&show.product, &[&show.source()])
+        .await
+        .expect("answers")[0]
+        .expect("is known");
+    assert_eq!(
+        (stock.left, stock.held),
+        (99, 1),
+        "the order may be on the queue: its units must stay"
+    );
     accept(&shop, &show, "u2", billing_key("bk")).await;
     shop.process(10, 1).await;
     assert_eq!(charges(&shop).await, 1);
@@ -178,10 +287,15 @@ async fn a_send_that_is_refused_gives_the_units_back_and_one_without_an_answer_k
 async fn the_ledger_settles_what_a_crash_left_between_any_two_steps() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
-    for (buyer, call) in [("u1", "TransactWriteItems"), ("u2", "TransactWriteItems"), ("u3", "UpdateItem")] {
+    for (buyer, call) in [
+        ("u1", "TransactWriteItems"),
+        ("u2", "TransactWriteItems"),
+        ("u3", "UpdateItem"),
+    ] {
         accept(&shop, &show, buyer, billing_key("bk")).await;
         // Enough for the SDK and for our own tries to give up once.
-        shop.wire.fail(call, Fault::AnswerLost, if buyer == "u1" { 2 } else { 1 });
+        shop.wire
+            .fail(call, Fault::AnswerLost, if buyer == "u1" { 2 } else { 1 });
     }
     shop.process(10, 4).await;
     assert_eq!(charges(&shop).await, 3);
@@ -193,16 +307,27 @@ async fn a_hundred_units_and_three_hundred_buyers() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, Some(2)).await;
     let names: Vec<String> = (0..300).map(|buyer| format!("u{buyer}")).collect();
-    let orders = names.iter().map(|buyer| shop.order(&show, buyer, "k", json!(1), billing_key("bk")));
+    let orders = names
+        .iter()
+        .map(|buyer| shop.order(&show, buyer, "k", json!(1), billing_key("bk")));
     let answers = futures::future::join_all(orders).await;
-    assert_eq!(answers.iter().filter(|(status, _)| *status == 202).count(), 100);
+    assert_eq!(
+        answers.iter().filter(|(status, _)| *status == 202).count(),
+        100
+    );
     for (_, problem) in answers.iter().filter(|(status, _)| *status != 202) {
-        assert_eq!((&problem["code"], &problem["left"]), (&json!("sold_out"), &json!(0)));
+        assert_eq!(
+            (&problem["code"], &problem["left"]),
+            (&json!("sold_out"), &json!(0))
+        );
     }
     shop.process(100, 1).await;
     assert_eq!(charges(&shop).await, 100);
     let view = shop.quiet(&show.product).await;
-    assert_eq!((&view["stock"]["sold"], &view["stock"]["on_hand"]), (&json!(100), &json!(20)));
+    assert_eq!(
+        (&view["stock"]["sold"], &view["stock"]["on_hand"]),
+        (&json!(100), &json!(20))
+    );
 }
 
 #[tokio::test]
@@ -219,11 +344,27 @@ async fn selling_goes_on_when_redis_has_forgotten_everything_and_nothing_is_over
     shop.redis.kill_and_restart().await;
     let mut accepted = 0;
     for buyer in 60..200 {
-        accepted += u32::from(shop.order(&show, &format!("u{buyer}"), "k", json!(1), billing_key("bk")).await.0 == 202);
+        accepted += u32::from(
+            shop.order(
+                &show,
+                &format!("u{buyer}"),
+                "k",
+                json!(1),
+                billing_key("bk"),
+            )
+            .await
+            .0 == 202,
+        );
     }
-    assert_eq!(accepted, 70, "what the ledger has not sold is for sale again");
+    assert_eq!(
+        accepted, 70,
+        "what the ledger has not sold is for sale again"
+    );
     shop.process(100, 3).await;
-    let view = shop.admin(axum::http::Method::GET, "/products/p1", None, Value::Null).await.1;
+    let view = shop
+        .admin(axum::http::Method::GET, "/products/p1", None, Value::Null)
+        .await
+        .1;
     assert_eq!(view["stock"]["sold"], 100, "oversold or undersold");
     assert_eq!(charges(&shop).await, 100, "money and stock differ");
 }
@@ -233,7 +374,10 @@ async fn bad_orders_are_refused_and_move_nothing() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, Some(5)).await;
     let payment = billing_key("bk");
-    let line = |product: &str, quantity: Value| json!({ "lines": [{ "product_id": product, "quantity": quantity }], "payment": payment }).to_string();
+    let line = |product: &str, quantity: Value| {
+        json!({ "lines": [{ "product_id": product, "quantity": quantity }], "payment": payment })
+            .to_string()
+    };
     let cases = [
         ("{".to_owned(), 400, "invalid_request"),
         ("[]".to_owned(), 400, "invalid_request"),
@@ -253,15 +397,32 @@ async fn bad_orders_are_refused_and_move_nothing() {
         (" ".repeat(64 * 1024 + 1), 400, "invalid_request"),
     ];
     for (body, status, code) in cases {
-        let answer = shop.buyer(shop.order_event(&show.broadcast, "u1", "k", &body)).await;
-        assert_eq!((answer.0, answer.1["code"].as_str()), (status, Some(code)), "{}: {}", body.trim(), answer.1);
-        assert!(answer.1["detail"].is_string() && answer.1["title"].is_string() && answer.1["status"] == status);
+        let answer = shop
+            .buyer(shop.order_event(&show.broadcast, "u1", "k", &body))
+            .await;
+        assert_eq!(
+            (answer.0, answer.1["code"].as_str()),
+            (status, Some(code)),
+            "{}: {}",
+            body.trim(),
+            answer.1
+        );
+        assert!(
+            answer.1["detail"].is_string()
+                && answer.1["title"].is_string()
+                && answer.1["status"] == status
+        );
     }
 
     let good = line("p1", json!(1));
     for key in ["", "a b", &"k".repeat(300)] {
-        let answer = shop.buyer(shop.order_event(&show.broadcast, "u1", key, &good)).await;
-        assert_eq!((answer.0, &answer.1["field"]), (400, &json!("Idempotency-Key")));
+        let answer = shop
+            .buyer(shop.order_event(&show.broadcast, "u1", key, &good))
+            .await;
+        assert_eq!(
+            (answer.0, &answer.1["field"]),
+            (400, &json!("Idempotency-Key"))
+        );
     }
     let mut event = shop.order_event(&show.broadcast, "u1", "k", &good);
     event.headers.remove("idempotency-key");
@@ -274,10 +435,18 @@ async fn bad_orders_are_refused_and_move_nothing() {
             None => event.headers.remove("authorization"),
         };
         let answer = shop.buyer(event).await;
-        assert_eq!((answer.0, &answer.1["code"]), (401, &json!("unauthenticated")));
+        assert_eq!(
+            (answer.0, &answer.1["code"]),
+            (401, &json!("unauthenticated"))
+        );
     }
     let unheard_of = "b9".parse().expect("an id");
-    assert_eq!(shop.buyer(shop.order_event(&unheard_of, "u1", "k", &good)).await.0, 404);
+    assert_eq!(
+        shop.buyer(shop.order_event(&unheard_of, "u1", "k", &good))
+            .await
+            .0,
+        404
+    );
     assert_eq!(shop.status("u1", "nonsense").await.0, 404);
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
 }
@@ -288,18 +457,46 @@ async fn nothing_is_sold_before_the_spotlight_while_paused_or_after_the_end() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
     let path = format!("/broadcasts/{}/products/p1", show.broadcast);
-    let order = async |key: &str| shop.order(&show, "u1", key, json!(1), billing_key("bk")).await;
-    assert_eq!(shop.admin(Method::PATCH, &path, None, json!({ "paused": true })).await.0, 200);
+    let order = async |key: &str| {
+        shop.order(&show, "u1", key, json!(1), billing_key("bk"))
+            .await
+    };
+    assert_eq!(
+        shop.admin(Method::PATCH, &path, None, json!({ "paused": true }))
+            .await
+            .0,
+        200
+    );
     assert_eq!(order("a").await.1["code"], "not_on_air");
-    assert_eq!(shop.admin(Method::PATCH, &path, None, json!({ "paused": false, "live_price": 15_000 })).await.0, 200);
+    assert_eq!(
+        shop.admin(
+            Method::PATCH,
+            &path,
+            None,
+            json!({ "paused": false, "live_price": 15_000 })
+        )
+        .await
+        .0,
+        200
+    );
     let (status, receipt) = order("b").await;
-    assert_eq!((status, &receipt["amount"]), (202, &json!(15_000)), "the new price holds");
+    assert_eq!(
+        (status, &receipt["amount"]),
+        (202, &json!(15_000)),
+        "the new price holds"
+    );
     let end = format!("/broadcasts/{}/end", show.broadcast);
-    assert_eq!(shop.admin(Method::POST, &end, None, Value::Null).await.0, 200);
+    assert_eq!(
+        shop.admin(Method::POST, &end, None, Value::Null).await.0,
+        200
+    );
     assert_eq!(order("c").await.1["code"], "not_on_air");
     shop.process(10, 1).await;
     let view = shop.quiet(&show.product).await;
-    assert_eq!((&view["stock"]["sold"], &view["stock"]["available"]), (&json!(1), &json!(119)));
+    assert_eq!(
+        (&view["stock"]["sold"], &view["stock"]["available"]),
+        (&json!(1), &json!(119))
+    );
 }
 
 #[tokio::test]
@@ -310,7 +507,10 @@ async fn units_of_an_order_that_fails_after_the_end_go_to_the_pool() {
     accept(&shop, &show, "u1", billing_key("decline-1")).await;
     let end = format!("/broadcasts/{}/end", show.broadcast);
     let (_, ended) = shop.admin(Method::POST, &end, None, Value::Null).await;
-    assert_eq!(ended["returned"][0]["units"], 99, "what an order holds stays until it is settled");
+    assert_eq!(
+        ended["returned"][0]["units"], 99,
+        "what an order holds stays until it is settled"
+    );
     shop.process(10, 1).await;
     assert_eq!(shop.quiet(&show.product).await["stock"]["available"], 120);
 }
@@ -322,8 +522,13 @@ async fn a_message_that_is_not_ours_fails_alone() {
     let id = accept(&shop, &show, "u1", billing_key("bk")).await;
     let mut bodies = vec!["not JSON".to_owned(), "{}".to_owned()];
     bodies.extend(shop.wire.take_messages("orders"));
-    let failed: Vec<String> =
-        shop.deliver(&bodies).await.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+    let failed: Vec<String> = shop
+        .deliver(&bodies)
+        .await
+        .batch_item_failures
+        .into_iter()
+        .map(|failure| failure.item_identifier)
+        .collect();
     assert_eq!(failed, ["0", "1"]);
     assert_eq!(shop.status("u1", &id).await.1["status"], "confirmed");
 }
@@ -339,5 +544,10 @@ async fn an_operator_may_read_any_order() {
         "headers": { "authorization": format!("Bearer {}", shop.token("operator-1", Role::Operator)) },
         "pathParameters": { "order_id": id },
     });
-    assert_eq!(shop.buyer(serde_json::from_value(event).expect("an event")).await.0, 200);
+    assert_eq!(
+        shop.buyer(serde_json::from_value(event).expect("an event"))
+            .await
+            .0,
+        200
+    );
 }

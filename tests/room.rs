@@ -14,9 +14,21 @@ struct Viewer<'a> {
 
 impl<'a> Viewer<'a> {
     async fn connect(shop: &'a Shop, show: &Show, user: &str, connection: &str) -> Self {
-        let answer = shop.sockets.serve(connect(&shop.token(user, Role::Viewer), show.broadcast.as_str(), connection)).await;
+        let answer = shop
+            .sockets
+            .serve(connect(
+                &shop.token(user, Role::Viewer),
+                show.broadcast.as_str(),
+                connection,
+            ))
+            .await;
         assert_eq!(answer.expect("answers").status_code, 200);
-        Self { shop, connection: connection.to_owned(), events: Vec::new(), seq: 0 }
+        Self {
+            shop,
+            connection: connection.to_owned(),
+            events: Vec::new(),
+            seq: 0,
+        }
     }
 
     async fn send(&self, message: Value) {
@@ -24,7 +36,11 @@ impl<'a> Viewer<'a> {
     }
 
     async fn send_text(&self, body: &str) {
-        let answer = self.shop.sockets.serve(event("$default", &self.connection, Some(body))).await;
+        let answer = self
+            .shop
+            .sockets
+            .serve(event("$default", &self.connection, Some(body)))
+            .await;
         assert_eq!(answer.expect("answers").status_code, 200);
     }
 
@@ -35,8 +51,13 @@ impl<'a> Viewer<'a> {
             assert_eq!(frame["type"], "frame");
             let seq = frame["seq"].as_u64().expect("a number");
             let events = frame["events"].as_array().expect("events").clone();
-            let direct = events.iter().all(|event| ["pong", "error"].contains(&event["type"].as_str().unwrap_or_default()));
-            assert!(direct || seq > self.seq, "a frame came late or twice: {frame}");
+            let direct = events.iter().all(|event| {
+                ["pong", "error"].contains(&event["type"].as_str().unwrap_or_default())
+            });
+            assert!(
+                direct || seq > self.seq,
+                "a frame came late or twice: {frame}"
+            );
             self.seq = self.seq.max(seq);
             new.extend(events);
         }
@@ -45,7 +66,10 @@ impl<'a> Viewer<'a> {
     }
 
     fn of<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
-        events.iter().filter(|event| event["type"] == kind).collect()
+        events
+            .iter()
+            .filter(|event| event["type"] == kind)
+            .collect()
     }
 }
 
@@ -71,18 +95,36 @@ async fn a_newcomer_gets_the_room_and_then_what_happens() {
     let events = viewer.read();
     let init = Viewer::of(&events, "init")[0];
     assert_eq!(init["broadcast"]["status"], "live");
-    assert_eq!((&init["products"][0]["id"], &init["products"][0]["remaining"]), (&json!("p1"), &json!(100)));
+    assert_eq!(
+        (
+            &init["products"][0]["id"],
+            &init["products"][0]["remaining"]
+        ),
+        (&json!("p1"), &json!(100))
+    );
     assert_eq!(init["products"][0]["live_price"], 19_900);
-    assert!(init["reconnect_at"].is_string() && init["heartbeat_s"].is_number() && init["seq"].is_number());
+    assert!(
+        init["reconnect_at"].is_string()
+            && init["heartbeat_s"].is_number()
+            && init["seq"].is_number()
+    );
 
-    viewer.send(json!({ "type": "chat", "message": "<b>안녕하세요</b>" })).await;
+    viewer
+        .send(json!({ "type": "chat", "message": "<b>안녕하세요</b>" }))
+        .await;
     viewer.send(json!({ "type": "like", "count": 3 })).await;
     viewer.send(json!({ "type": "ping" })).await;
-    let (_, receipt) = shop.order(&show, "u1", "k", json!(2), billing_key("bk")).await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(2), billing_key("bk"))
+        .await;
     shop.process(10, 1).await;
     shop.pump().await;
     let events = viewer.read();
-    assert_eq!(Viewer::of(&events, "chat")[0]["message"], "<b>안녕하세요</b>", "text is data");
+    assert_eq!(
+        Viewer::of(&events, "chat")[0]["message"],
+        "<b>안녕하세요</b>",
+        "text is data"
+    );
     assert_eq!(Viewer::of(&events, "chat")[0]["name"], "이름");
     assert_eq!(Viewer::of(&events, "like_count")[0]["count"], 3);
     assert_eq!(Viewer::of(&events, "viewer_count")[0]["count"], 1);
@@ -90,7 +132,9 @@ async fn a_newcomer_gets_the_room_and_then_what_happens() {
     let stock = Viewer::of(&events, "inventory_update");
     assert_eq!(stock.last().expect("stock changed")["remaining"], 98);
     let result = Viewer::of(&events, "order_result")[0];
-    let (_, polled) = shop.status("u1", receipt["order_id"].as_str().expect("an id")).await;
+    let (_, polled) = shop
+        .status("u1", receipt["order_id"].as_str().expect("an id"))
+        .await;
     assert_eq!(result["status"], "confirmed");
     for (field, value) in polled.as_object().expect("an object") {
         assert_eq!(&result[field], value, "push and poll differ in {field}");
@@ -107,17 +151,27 @@ async fn an_order_result_reaches_its_buyer_alone_and_each_event_everyone_once() 
         viewer.send(json!({ "type": "join" })).await;
         viewers.push(viewer);
     }
-    for n in 0..3 {
-        shop.order(&show, &format!("u{n}"), "k", json!(1), billing_key("bk")).await;
-        viewers[n].send(json!({ "type": "chat", "message": format!("{n}") })).await;
+    for (n, viewer) in viewers.iter().enumerate().take(3) {
+        shop.order(&show, &format!("u{n}"), "k", json!(1), billing_key("bk"))
+            .await;
+        viewer
+            .send(json!({ "type": "chat", "message": format!("{n}") }))
+            .await;
     }
     shop.process(10, 1).await;
     shop.pump().await;
     for (n, viewer) in viewers.iter_mut().enumerate() {
         let events = viewer.read();
-        let chats: Vec<&str> = Viewer::of(&events, "chat").iter().filter_map(|chat| chat["message"].as_str()).collect();
+        let chats: Vec<&str> = Viewer::of(&events, "chat")
+            .iter()
+            .filter_map(|chat| chat["message"].as_str())
+            .collect();
         assert_eq!(chats, ["0", "1", "2"]);
-        assert_eq!(Viewer::of(&events, "order_result").len(), usize::from(n < 3), "viewer {n}");
+        assert_eq!(
+            Viewer::of(&events, "order_result").len(),
+            usize::from(n < 3),
+            "viewer {n}"
+        );
     }
 }
 
@@ -131,11 +185,16 @@ async fn posts_follow_frames_not_orders() {
     viewer.read();
     let before = shop.wire.calls("PostToConnection");
     for n in 0..60 {
-        shop.order(&show, &format!("u{n}"), "k", json!(1), billing_key("bk")).await;
+        shop.order(&show, &format!("u{n}"), "k", json!(1), billing_key("bk"))
+            .await;
     }
     shop.process(100, 1).await;
     shop.pump().await;
-    assert_eq!(shop.wire.calls("PostToConnection") - before, 1, "sixty orders are one frame");
+    assert_eq!(
+        shop.wire.calls("PostToConnection") - before,
+        1,
+        "sixty orders are one frame"
+    );
     let events = viewer.read();
     assert_eq!(Viewer::of(&events, "inventory_update").len(), 1);
     assert_eq!(Viewer::of(&events, "inventory_update")[0]["remaining"], 40);
@@ -148,15 +207,22 @@ async fn the_last_unit_closes_the_product_on_every_screen() {
     let mut viewer = Viewer::connect(&shop, &show, "watcher", "c1").await;
     viewer.send(json!({ "type": "join" })).await;
     shop.pump().await;
-    shop.order(&show, "u1", "k", json!(2), billing_key("bk")).await;
+    shop.order(&show, "u1", "k", json!(2), billing_key("bk"))
+        .await;
     shop.process(10, 1).await;
     shop.pump().await;
     let events = viewer.read();
-    assert_eq!(Viewer::of(&events, "product_closed")[0]["reason"], "sold_out");
+    assert_eq!(
+        Viewer::of(&events, "product_closed")[0]["reason"],
+        "sold_out"
+    );
     let end = format!("/broadcasts/{}/end", show.broadcast);
     shop.admin(Method::POST, &end, None, Value::Null).await;
     shop.pump().await;
-    assert_eq!(Viewer::of(&viewer.read(), "product_closed")[0]["reason"], "ended");
+    assert_eq!(
+        Viewer::of(&viewer.read(), "product_closed")[0]["reason"],
+        "ended"
+    );
 }
 
 #[tokio::test]
@@ -165,7 +231,11 @@ async fn there_is_one_pump_a_room() {
     let show = shop.show(120, 100, None).await;
     let mut viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
     viewer.send(json!({ "type": "join" })).await;
-    let wake = shop.wire.take_messages("wakes").pop().expect("the room wakes a pump");
+    let wake = shop
+        .wire
+        .take_messages("wakes")
+        .pop()
+        .expect("the room wakes a pump");
     let wake: onepool::room::Wake = serde_json::from_str(&wake).expect("a wake");
     viewer.send(json!({ "type": "chat", "message": "1" })).await;
     let pumps = (0..5).map(|_| shop.pump.run(wake.clone()));
@@ -184,20 +254,39 @@ async fn a_pump_that_dies_is_replaced_and_nobody_misses_anything() {
     viewer.send(json!({ "type": "join" })).await;
     shop.pump().await;
     viewer.send(json!({ "type": "chat", "message": "1" })).await;
-    let wake = shop.wire.take_messages("wakes").pop().expect("the room wakes a pump");
+    let wake = shop
+        .wire
+        .take_messages("wakes")
+        .pop()
+        .expect("the room wakes a pump");
     let wake: onepool::room::Wake = serde_json::from_str(&wake).expect("a wake");
     // Aborted while its first frame is on the way: claimed, not settled.
     shop.wire.fail("PostToConnection", Fault::Refused(429), 1);
-    let dead = tokio::time::timeout(std::time::Duration::from_millis(60), shop.pump.run(wake.clone())).await;
+    let dead = tokio::time::timeout(
+        std::time::Duration::from_millis(60),
+        shop.pump.run(wake.clone()),
+    )
+    .await;
     assert!(dead.is_err(), "the pump ended by itself");
     viewer.send(json!({ "type": "chat", "message": "2" })).await;
     let lease = std::time::Instant::now();
-    while viewer.events.iter().filter(|event| event["type"] == "chat").count() < 2 {
+    while viewer
+        .events
+        .iter()
+        .filter(|event| event["type"] == "chat")
+        .count()
+        < 2
+    {
         shop.pump.run(wake.clone()).await.expect("ends");
         viewer.read();
         assert!(lease.elapsed().as_secs() < 10, "no pump took over");
     }
-    let chats: Vec<&Value> = viewer.events.iter().filter(|event| event["type"] == "chat").map(|chat| &chat["message"]).collect();
+    let chats: Vec<&Value> = viewer
+        .events
+        .iter()
+        .filter(|event| event["type"] == "chat")
+        .map(|chat| &chat["message"])
+        .collect();
     assert_eq!(chats, [&json!("1"), &json!("2")]);
 }
 
@@ -209,23 +298,35 @@ async fn who_comes_back_gets_exactly_what_was_missed() {
     viewer.send(json!({ "type": "join" })).await;
     shop.pump().await;
     viewer.read();
-    let gone = shop.sockets.serve(event("$disconnect", "c1", None)).await.expect("answers");
+    let gone = shop
+        .sockets
+        .serve(event("$disconnect", "c1", None))
+        .await
+        .expect("answers");
     assert_eq!(gone.status_code, 200);
     let other = Viewer::connect(&shop, &show, "u2", "c2").await;
     for n in 0..3 {
-        other.send(json!({ "type": "chat", "message": format!("{n}") })).await;
+        other
+            .send(json!({ "type": "chat", "message": format!("{n}") }))
+            .await;
     }
     let mut back = Viewer::connect(&shop, &show, "u1", "c3").await;
     back.seq = viewer.seq;
-    back.send(json!({ "type": "join", "last_seq": viewer.seq })).await;
+    back.send(json!({ "type": "join", "last_seq": viewer.seq }))
+        .await;
     shop.pump().await;
     let events = back.read();
     assert!(Viewer::of(&events, "init").is_empty());
-    let chats: Vec<&str> = Viewer::of(&events, "chat").iter().filter_map(|chat| chat["message"].as_str()).collect();
+    let chats: Vec<&str> = Viewer::of(&events, "chat")
+        .iter()
+        .filter_map(|chat| chat["message"].as_str())
+        .collect();
     assert_eq!(chats, ["0", "1", "2"]);
 
     let mut from_the_future = Viewer::connect(&shop, &show, "u3", "c4").await;
-    from_the_future.send(json!({ "type": "join", "last_seq": 1_000_000 })).await;
+    from_the_future
+        .send(json!({ "type": "join", "last_seq": 1_000_000 }))
+        .await;
     assert_eq!(Viewer::of(&from_the_future.read(), "init").len(), 1);
 }
 
@@ -249,7 +350,11 @@ async fn a_viewer_who_is_gone_is_forgotten_and_a_slow_one_catches_up() {
     assert_eq!(Viewer::of(&events, "chat").len(), 1);
     slow.send(json!({ "type": "chat", "message": "2" })).await;
     shop.pump().await;
-    assert_eq!(shop.wire.calls("PostToConnection") - posts, 1, "a dead connection is posted to again");
+    assert_eq!(
+        shop.wire.calls("PostToConnection") - posts,
+        1,
+        "a dead connection is posted to again"
+    );
 }
 
 #[tokio::test]
@@ -257,10 +362,17 @@ async fn nobody_connects_without_a_token_of_ours_or_to_a_room_that_is_not() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
     let token = shop.token("u1", Role::Viewer);
-    for (token, broadcast, status) in
-        [("", show.broadcast.as_str(), 401), ("nonsense", show.broadcast.as_str(), 401), (&token, "", 400), (&token, "b9", 404)]
-    {
-        let answer = shop.sockets.serve(connect(token, broadcast, "c1")).await.expect("answers");
+    for (token, broadcast, status) in [
+        ("", show.broadcast.as_str(), 401),
+        ("nonsense", show.broadcast.as_str(), 401),
+        (&token, "", 400),
+        (&token, "b9", 404),
+    ] {
+        let answer = shop
+            .sockets
+            .serve(connect(token, broadcast, "c1"))
+            .await
+            .expect("answers");
         assert_eq!(answer.status_code, status, "{token} {broadcast}");
     }
 }
@@ -274,7 +386,8 @@ async fn bad_messages_are_answered_to_their_sender_alone() {
     let mut viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
     viewer.send(json!({ "type": "join" })).await;
     shop.pump().await;
-    (viewer.read(), other.read());
+    viewer.read();
+    other.read();
     for body in [
         "not JSON".to_owned(),
         "[]".to_owned(),
@@ -287,13 +400,29 @@ async fn bad_messages_are_answered_to_their_sender_alone() {
     ] {
         viewer.send_text(&body).await;
         let events = viewer.read();
-        assert_eq!((events.len(), &events[0]["code"]), (1, &json!("invalid_request")), "{body}");
+        assert_eq!(
+            (events.len(), &events[0]["code"]),
+            (1, &json!("invalid_request")),
+            "{body}"
+        );
     }
-    viewer.send(json!({ "type": "like", "count": 10_000 })).await;
-    viewer.send(json!({ "type": "chat", "message": "가".repeat(200), "user_id": "u9", "name": "u9" })).await;
+    viewer
+        .send(json!({ "type": "like", "count": 10_000 }))
+        .await;
+    viewer
+        .send(json!({ "type": "chat", "message": "가".repeat(200), "user_id": "u9", "name": "u9" }))
+        .await;
     shop.pump().await;
     let events = other.read();
     assert_eq!(Viewer::of(&events, "error").len(), 0);
-    assert_eq!(Viewer::of(&events, "like_count")[0]["count"], 50, "a message brings so many likes at most");
-    assert_eq!(Viewer::of(&events, "chat")[0]["user_id"], "u1", "who spoke is what the token says");
+    assert_eq!(
+        Viewer::of(&events, "like_count")[0]["count"],
+        50,
+        "a message brings so many likes at most"
+    );
+    assert_eq!(
+        Viewer::of(&events, "chat")[0]["user_id"],
+        "u1",
+        "who spoke is what the token says"
+    );
 }

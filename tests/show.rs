@@ -18,8 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The program that `make live` runs.
 fn onepool_live() -> Command {
     let tests = std::env::current_exe().expect("a test has a path");
-    let program = tests.ancestors().nth(2).expect("target/<profile>").join("onepool-live");
-    assert!(program.exists(), "{program:?} is not built: `make test` builds it first");
+    let program = tests
+        .ancestors()
+        .nth(2)
+        .expect("target/<profile>")
+        .join("onepool-live");
+    assert!(
+        program.exists(),
+        "{program:?} is not built: `make test` builds it first"
+    );
     let mut command = Command::new(program);
     command.current_dir(workspace_root()).kill_on_drop(true);
     command
@@ -50,13 +57,21 @@ impl Stack {
         let file = folder.join("local.json");
         let local = wait_for("local.json", async || {
             if let Some(status) = process.try_wait().expect("a child") {
-                panic!("onepool-live ended with {status}:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+                panic!(
+                    "onepool-live ended with {status}:\n{}",
+                    std::fs::read_to_string(&log).unwrap_or_default()
+                );
             }
-            read_json(&file)
+            read_json(&file).filter(|local| local["demo"].is_object())
         })
         .await;
         drop(std::fs::remove_file(&log));
-        Self { process, folder, local, http: reqwest::Client::new() }
+        Self {
+            process,
+            folder,
+            local,
+            http: reqwest::Client::new(),
+        }
     }
 
     fn token(&self, role: &str) -> &str {
@@ -64,7 +79,14 @@ impl Stack {
     }
 
     /// Calls the HTTP API. Returns the status, the content type and the body.
-    async fn call(&self, method: Method, path: &str, role: Option<&str>, key: Option<&str>, body: Option<String>) -> (u16, String, Value) {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        role: Option<&str>,
+        key: Option<&str>,
+        body: Option<String>,
+    ) -> (u16, String, Value) {
         let base = self.local["http"].as_str().expect("an address");
         let mut request = self.http.request(method, format!("{base}{path}"));
         if let Some(role) = role {
@@ -74,37 +96,105 @@ impl Stack {
             request = request.header("Idempotency-Key", key);
         }
         if let Some(body) = body {
-            request = request.header("Content-Type", "application/json").body(body);
+            request = request
+                .header("Content-Type", "application/json")
+                .body(body);
         }
         let answer = request.send().await.expect("the API answers");
         let status = answer.status().as_u16();
-        let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
+        let kind = answer
+            .headers()
+            .get("content-type")
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
         (status, kind, answer.json().await.unwrap_or(Value::Null))
     }
 
-    async fn must(&self, method: Method, path: &str, role: &str, key: Option<&str>, body: Value) -> Value {
-        let (status, _, answer) = self.call(method.clone(), path, Some(role), key, Some(body.to_string())).await;
-        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+    async fn must(
+        &self,
+        method: Method,
+        path: &str,
+        role: &str,
+        key: Option<&str>,
+        body: Value,
+    ) -> Value {
+        let (status, _, answer) = self
+            .call(
+                method.clone(),
+                path,
+                Some(role),
+                key,
+                Some(body.to_string()),
+            )
+            .await;
+        assert!(
+            (200..300).contains(&status),
+            "{method} {path}: {status} {answer}"
+        );
         answer
     }
 
     /// A product on air. Returns the broadcast.
     async fn show(&self, product: &str, units: u64) -> String {
         let name = json!({ "name": "사과 5kg", "list_price": 29_900 });
-        self.must(Method::PUT, &format!("/products/{product}"), "operator", None, name).await;
+        self.must(
+            Method::PUT,
+            &format!("/products/{product}"),
+            "operator",
+            None,
+            name,
+        )
+        .await;
         let stock = json!({ "delta": units, "reason": "입고" });
         let key = format!("stock-{product}");
-        self.must(Method::POST, &format!("/products/{product}/stock"), "operator", Some(&key), stock).await;
-        let broadcast = self.must(Method::POST, "/broadcasts", "broadcaster", None, json!({ "title": "라이브" })).await;
-        let id = broadcast["broadcast_id"].as_str().expect("an id").to_owned();
-        self.must(Method::POST, &format!("/broadcasts/{id}/start"), "broadcaster", None, Value::Null).await;
-        let spotlight = json!({ "product_id": product, "live_price": 19_900, "limited_quantity": units });
-        self.must(Method::POST, &format!("/broadcasts/{id}/products/spotlight"), "broadcaster", None, spotlight).await;
+        self.must(
+            Method::POST,
+            &format!("/products/{product}/stock"),
+            "operator",
+            Some(&key),
+            stock,
+        )
+        .await;
+        let broadcast = self
+            .must(
+                Method::POST,
+                "/broadcasts",
+                "broadcaster",
+                None,
+                json!({ "title": "라이브" }),
+            )
+            .await;
+        let id = broadcast["broadcast_id"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
+        self.must(
+            Method::POST,
+            &format!("/broadcasts/{id}/start"),
+            "broadcaster",
+            None,
+            Value::Null,
+        )
+        .await;
+        let spotlight =
+            json!({ "product_id": product, "live_price": 19_900, "limited_quantity": units });
+        self.must(
+            Method::POST,
+            &format!("/broadcasts/{id}/products/spotlight"),
+            "broadcaster",
+            None,
+            spotlight,
+        )
+        .await;
         id
     }
 
     fn socket_url(&self, token: &str, broadcast: &str) -> String {
-        format!("{}?token={token}&broadcast_id={broadcast}", self.local["websocket"].as_str().expect("an address"))
+        format!(
+            "{}?token={token}&broadcast_id={broadcast}",
+            self.local["websocket"].as_str().expect("an address")
+        )
     }
 
     async fn sqs(&self, action: &str, body: Value) -> Value {
@@ -124,12 +214,21 @@ impl Stack {
     /// Stops it, and checks that it leaves nothing behind.
     async fn stop(mut self) {
         drop(self.process.stdin.take());
-        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await.expect("it stops").expect("a child");
+        let status = tokio::time::timeout(PATIENCE, self.process.wait())
+            .await
+            .expect("it stops")
+            .expect("a child");
         assert!(status.success(), "{status}");
         for (name, pid) in self.local["pids"].as_object().expect("processes") {
-            assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{name} ({pid}) is still there");
+            assert!(
+                !Path::new(&format!("/proc/{pid}")).exists(),
+                "{name} ({pid}) is still there"
+            );
         }
-        assert!(!self.folder.join("local.json").exists(), "local.json is still there");
+        assert!(
+            !self.folder.join("local.json").exists(),
+            "local.json is still there"
+        );
         drop(std::fs::remove_dir_all(&self.folder));
     }
 }
@@ -144,7 +243,10 @@ async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T 
         if let Some(found) = look().await {
             return found;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited in vain for {what}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -160,7 +262,11 @@ async fn every_show_ends_with_books_buyers_and_screens_agreeing() {
         .await
         .expect("it runs");
     let told = String::from_utf8_lossy(&shows.stdout);
-    assert!(shows.status.success(), "{told}\n{}", String::from_utf8_lossy(&shows.stderr));
+    assert!(
+        shows.status.success(),
+        "{told}\n{}",
+        String::from_utf8_lossy(&shows.stderr)
+    );
     drop(std::fs::remove_dir_all(&folder));
 }
 
@@ -176,8 +282,13 @@ async fn the_contract_holds_over_the_wire() {
 
 async fn a_viewer_sees_and_hears_what_the_poll_says(stack: &Stack) {
     let broadcast = stack.show("apple", 10).await;
-    let (mut socket, _) = connect_async(stack.socket_url(stack.token("viewer"), &broadcast)).await.expect("connects");
-    socket.send(Message::text(json!({ "type": "join" }).to_string())).await.expect("sends");
+    let (mut socket, _) = connect_async(stack.socket_url(stack.token("viewer"), &broadcast))
+        .await
+        .expect("connects");
+    socket
+        .send(Message::text(json!({ "type": "join" }).to_string()))
+        .await
+        .expect("sends");
     let mut events = Vec::<Value>::new();
     let mut seen = async |kind: &str| {
         let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -186,7 +297,10 @@ async fn a_viewer_sees_and_hears_what_the_poll_says(stack: &Stack) {
                 return event.clone();
             }
             let message = tokio::time::timeout_at(deadline, socket.next()).await;
-            let message = message.unwrap_or_else(|_| panic!("waited in vain for {kind}")).expect("the socket is open").expect("a message");
+            let message = message
+                .unwrap_or_else(|_| panic!("waited in vain for {kind}"))
+                .expect("the socket is open")
+                .expect("a message");
             if let Ok(text) = message.to_text()
                 && let Ok(frame) = serde_json::from_str::<Value>(text)
             {
@@ -196,87 +310,266 @@ async fn a_viewer_sees_and_hears_what_the_poll_says(stack: &Stack) {
         }
     };
     let init = seen("init").await;
-    assert_eq!((&init["broadcast"]["status"], &init["products"][0]["remaining"]), (&json!("live"), &json!(10)));
+    assert_eq!(
+        (
+            &init["broadcast"]["status"],
+            &init["products"][0]["remaining"]
+        ),
+        (&json!("live"), &json!(10))
+    );
 
     let order = json!({
         "lines": [{ "product_id": "apple", "quantity": 3 }],
         "payment": { "method": "billing_key", "billing_key": "bk_demo", "customer_key": "ck_demo" },
     });
     let path = format!("/broadcasts/{broadcast}/orders");
-    let (status, _, receipt) = stack.call(Method::POST, &path, Some("viewer"), Some("k-1"), Some(order.to_string())).await;
-    assert_eq!((status, &receipt["status"], &receipt["amount"]), (202, &json!("accepted"), &json!(59_700)));
-    let (_, _, again) = stack.call(Method::POST, &path, Some("viewer"), Some("k-1"), Some(order.to_string())).await;
+    let (status, _, receipt) = stack
+        .call(
+            Method::POST,
+            &path,
+            Some("viewer"),
+            Some("k-1"),
+            Some(order.to_string()),
+        )
+        .await;
+    assert_eq!(
+        (status, &receipt["status"], &receipt["amount"]),
+        (202, &json!("accepted"), &json!(59_700))
+    );
+    let (_, _, again) = stack
+        .call(
+            Method::POST,
+            &path,
+            Some("viewer"),
+            Some("k-1"),
+            Some(order.to_string()),
+        )
+        .await;
     assert_eq!(again["order_id"], receipt["order_id"]);
 
     let result = seen("order_result").await;
     assert_eq!(seen("inventory_update").await["remaining"], 7);
     let poll = format!("/orders/{}", receipt["order_id"].as_str().expect("an id"));
-    let (status, _, polled) = stack.call(Method::GET, &poll, Some("viewer"), None, None).await;
+    let (status, _, polled) = stack
+        .call(Method::GET, &poll, Some("viewer"), None, None)
+        .await;
     assert_eq!((status, &polled["status"]), (200, &json!("confirmed")));
     for (field, value) in polled.as_object().expect("an object") {
         assert_eq!(&result[field], value, "push and poll differ in {field}");
     }
-    let product = stack.must(Method::GET, "/products/apple", "operator", None, Value::Null).await;
-    assert_eq!((&product["stock"]["sold"], &product["stock"]["held"]), (&json!(3), &json!(0)));
+    let product = stack
+        .must(
+            Method::GET,
+            "/products/apple",
+            "operator",
+            None,
+            Value::Null,
+        )
+        .await;
+    assert_eq!(
+        (&product["stock"]["sold"], &product["stock"]["held"]),
+        (&json!(3), &json!(0))
+    );
 }
 
 async fn refusals_have_the_contracts_shape(stack: &Stack) {
     let broadcast = stack.show("pear", 5).await;
     let orders = format!("/broadcasts/{broadcast}/orders");
     let order = |quantity: Value| {
-        let payment = json!({ "method": "billing_key", "billing_key": "bk_demo", "customer_key": "ck_demo" });
+        let payment =
+            json!({ "method": "billing_key", "billing_key": "bk_demo", "customer_key": "ck_demo" });
         Some(json!({ "lines": [{ "product_id": "pear", "quantity": quantity }], "payment": payment }).to_string())
     };
     let start = format!("/broadcasts/{broadcast}/start");
     let viewer = Some("viewer");
     let cases = [
-        (Method::POST, orders.as_str(), None, Some("k"), order(json!(1)), 401, "unauthenticated"),
-        (Method::POST, &orders, viewer, None, order(json!(1)), 400, "invalid_request"),
-        (Method::POST, &orders, viewer, Some("k"), Some("{".into()), 400, "invalid_request"),
-        (Method::POST, &orders, viewer, Some("k"), order(json!("1")), 400, "invalid_request"),
-        (Method::POST, &orders, viewer, Some("k"), order(json!(0)), 400, "invalid_request"),
-        (Method::POST, &orders, viewer, Some("k"), order(json!(-1)), 400, "invalid_request"),
-        (Method::POST, &orders, viewer, Some("k"), order(json!(1_000_000)), 400, "invalid_request"),
-        (Method::POST, &orders, viewer, Some("k"), Some(" ".repeat(70_000)), 400, "invalid_request"),
-        (Method::POST, &orders, viewer, Some("k"), order(json!(6)), 409, "sold_out"),
-        (Method::POST, "/broadcasts/nowhere/orders", viewer, Some("k"), order(json!(1)), 404, "not_found"),
-        (Method::GET, "/orders/nothing", viewer, None, None, 404, "not_found"),
-        (Method::GET, "/products/pear", viewer, None, None, 403, "forbidden"),
+        (
+            Method::POST,
+            orders.as_str(),
+            None,
+            Some("k"),
+            order(json!(1)),
+            401,
+            "unauthenticated",
+        ),
+        (
+            Method::POST,
+            &orders,
+            viewer,
+            None,
+            order(json!(1)),
+            400,
+            "invalid_request",
+        ),
+        (
+            Method::POST,
+            &orders,
+            viewer,
+            Some("k"),
+            Some("{".into()),
+            400,
+            "invalid_request",
+        ),
+        (
+            Method::POST,
+            &orders,
+            viewer,
+            Some("k"),
+            order(json!("1")),
+            400,
+            "invalid_request",
+        ),
+        (
+            Method::POST,
+            &orders,
+            viewer,
+            Some("k"),
+            order(json!(0)),
+            400,
+            "invalid_request",
+        ),
+        (
+            Method::POST,
+            &orders,
+            viewer,
+            Some("k"),
+            order(json!(-1)),
+            400,
+            "invalid_request",
+        ),
+        (
+            Method::POST,
+            &orders,
+            viewer,
+            Some("k"),
+            order(json!(1_000_000)),
+            400,
+            "invalid_request",
+        ),
+        (
+            Method::POST,
+            &orders,
+            viewer,
+            Some("k"),
+            Some(" ".repeat(70_000)),
+            400,
+            "invalid_request",
+        ),
+        (
+            Method::POST,
+            &orders,
+            viewer,
+            Some("k"),
+            order(json!(6)),
+            409,
+            "sold_out",
+        ),
+        (
+            Method::POST,
+            "/broadcasts/nowhere/orders",
+            viewer,
+            Some("k"),
+            order(json!(1)),
+            404,
+            "not_found",
+        ),
+        (
+            Method::GET,
+            "/orders/nothing",
+            viewer,
+            None,
+            None,
+            404,
+            "not_found",
+        ),
+        (
+            Method::GET,
+            "/products/pear",
+            viewer,
+            None,
+            None,
+            403,
+            "forbidden",
+        ),
         (Method::POST, &start, viewer, None, None, 403, "forbidden"),
-        (Method::GET, "/products/nothing", Some("operator"), None, None, 404, "not_found"),
+        (
+            Method::GET,
+            "/products/nothing",
+            Some("operator"),
+            None,
+            None,
+            404,
+            "not_found",
+        ),
     ];
     for (method, path, role, key, body, status, code) in cases {
-        let told = body.as_deref().map(|body| body.chars().take(60).collect::<String>());
+        let told = body
+            .as_deref()
+            .map(|body| body.chars().take(60).collect::<String>());
         let answer = stack.call(method.clone(), path, role, key, body).await;
-        assert_eq!((answer.0, answer.2["code"].as_str()), (status, Some(code)), "{method} {path} {told:?}: {}", answer.2);
-        assert!(answer.1.starts_with("application/problem+json"), "{method} {path}: {}", answer.1);
+        assert_eq!(
+            (answer.0, answer.2["code"].as_str()),
+            (status, Some(code)),
+            "{method} {path} {told:?}: {}",
+            answer.2
+        );
+        assert!(
+            answer.1.starts_with("application/problem+json"),
+            "{method} {path}: {}",
+            answer.1
+        );
         assert_eq!(answer.2["status"], status);
         assert!(answer.2["detail"].is_string());
     }
-    let product = stack.must(Method::GET, "/products/pear", "operator", None, Value::Null).await;
-    assert_eq!((&product["stock"]["sold"], &product["stock"]["held"]), (&json!(0), &json!(0)), "a refusal moved stock");
+    let product = stack
+        .must(Method::GET, "/products/pear", "operator", None, Value::Null)
+        .await;
+    assert_eq!(
+        (&product["stock"]["sold"], &product["stock"]["held"]),
+        (&json!(0), &json!(0)),
+        "a refusal moved stock"
+    );
 }
 
 async fn nobody_unknown_gets_a_socket(stack: &Stack) {
     let broadcast = stack.show("plum", 5).await;
-    for (token, broadcast, status) in
-        [("nonsense", broadcast.as_str(), 401), ("", &broadcast, 401), (stack.token("viewer"), "nowhere", 404)]
-    {
+    for (token, broadcast, status) in [
+        ("nonsense", broadcast.as_str(), 401),
+        ("", &broadcast, 401),
+        (stack.token("viewer"), "nowhere", 404),
+    ] {
         match connect_async(stack.socket_url(token, broadcast)).await {
-            Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => assert_eq!(answer.status().as_u16(), status),
+            Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
+                assert_eq!(answer.status().as_u16(), status)
+            }
             other => panic!("{token:?} was answered with {other:?}"),
         }
     }
 }
 
 async fn a_message_that_is_not_ours_ends_in_the_dead_letter_queue(stack: &Stack) {
-    let queue = stack.local["stack"]["OrdersQueueUrl"].as_str().expect("a queue");
-    let dead = stack.local["stack"]["OrdersDeadLetterQueueUrl"].as_str().expect("a queue");
-    // Five receives at the template's visibility would take a quarter of an hour.
-    stack.sqs("SetQueueAttributes", json!({ "QueueUrl": queue, "Attributes": { "VisibilityTimeout": "1" } })).await;
-    stack.sqs("SendMessage", json!({ "QueueUrl": queue, "MessageBody": "not one of ours" })).await;
+    let queue = stack.local["stack"]["OrdersQueueUrl"]
+        .as_str()
+        .expect("a queue");
+    let dead = stack.local["stack"]["OrdersDeadLetterQueueUrl"]
+        .as_str()
+        .expect("a queue");
+    // Ten receives at the template's visibility would take half an hour.
+    stack
+        .sqs(
+            "SetQueueAttributes",
+            json!({ "QueueUrl": queue, "Attributes": { "VisibilityTimeout": "1" } }),
+        )
+        .await;
+    stack
+        .sqs(
+            "SendMessage",
+            json!({ "QueueUrl": queue, "MessageBody": "not one of ours" }),
+        )
+        .await;
     wait_for("the dead letter", async || {
-        let attributes = json!({ "QueueUrl": dead, "AttributeNames": ["ApproximateNumberOfMessages"] });
+        let attributes =
+            json!({ "QueueUrl": dead, "AttributeNames": ["ApproximateNumberOfMessages"] });
         let answer = stack.sqs("GetQueueAttributes", attributes).await;
         (answer["Attributes"]["ApproximateNumberOfMessages"] == "1").then_some(())
     })

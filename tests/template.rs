@@ -12,10 +12,15 @@ struct Template {
 
 impl Template {
     fn read() -> Self {
-        let text = fs::read_to_string(workspace_root().join("template.yaml")).expect("the template is there");
+        let text = fs::read_to_string(workspace_root().join("template.yaml"))
+            .expect("the template is there");
         let template: Value = serde_yaml_ng::from_str(&text).expect("the template is YAML");
-        let resources = serde_yaml_ng::from_value(template["Resources"].clone()).expect("resources have names");
-        Self { resources, globals: template["Globals"]["Function"].clone() }
+        let resources =
+            serde_yaml_ng::from_value(template["Resources"].clone()).expect("resources have names");
+        Self {
+            resources,
+            globals: template["Globals"]["Function"].clone(),
+        }
     }
 
     fn of(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
@@ -33,17 +38,29 @@ impl Template {
 
 /// The logical id that a `!Ref`, `!GetAtt` or `!Sub` names.
 fn target(value: &Value) -> String {
-    let Value::Tagged(tagged) = value else { panic!("expected a reference, not {value:?}") };
+    let Value::Tagged(tagged) = value else {
+        panic!("expected a reference, not {value:?}")
+    };
     let text = tagged.value.as_str().expect("a reference is text");
-    text.trim_start_matches("integrations/").trim_matches(['$', '{', '}']).split('.').next().unwrap_or_default().to_owned()
+    text.trim_start_matches("integrations/")
+        .trim_matches(['$', '{', '}'])
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("expected a number, not {value:?}"))
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("expected a number, not {value:?}"))
 }
 
 fn camel_case(folder: &str) -> String {
-    folder.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+    folder
+        .split('-')
+        .map(|word| word[..1].to_uppercase() + &word[1..])
+        .collect()
 }
 
 #[test]
@@ -51,16 +68,29 @@ fn every_queue_has_a_dead_letter_queue_that_remembers_longer() {
     let template = Template::read();
     let queues: BTreeMap<_, _> = template.of("AWS::SQS::Queue").collect();
     let mut dead_letters = Vec::new();
-    for (name, queue) in queues.iter().filter(|(name, _)| !name.ends_with("DeadLetterQueue")) {
+    for (name, queue) in queues
+        .iter()
+        .filter(|(name, _)| !name.ends_with("DeadLetterQueue"))
+    {
         let redrive = &queue["RedrivePolicy"];
-        assert!(number(&redrive["maxReceiveCount"]) >= 5, "{name} gives up too early");
+        assert!(
+            number(&redrive["maxReceiveCount"]) >= 5,
+            "{name} gives up too early"
+        );
         let dead_letter = target(&redrive["deadLetterTargetArn"]);
         let kept = number(&queues[dead_letter.as_str()]["MessageRetentionPeriod"]);
-        assert!(kept > number(&queue["MessageRetentionPeriod"]), "{dead_letter} forgets before {name}");
+        assert!(
+            kept > number(&queue["MessageRetentionPeriod"]),
+            "{dead_letter} forgets before {name}"
+        );
         dead_letters.push(dead_letter);
     }
-    let unused: Vec<_> =
-        queues.keys().filter(|name| name.ends_with("DeadLetterQueue") && !dead_letters.contains(&(**name).to_owned())).collect();
+    let unused: Vec<_> = queues
+        .keys()
+        .filter(|name| {
+            name.ends_with("DeadLetterQueue") && !dead_letters.contains(&(**name).to_owned())
+        })
+        .collect();
     assert!(unused.is_empty(), "{unused:?} collect from no queue");
 }
 
@@ -71,19 +101,45 @@ fn every_consumer_reports_its_failures_is_bounded_and_has_time() {
     let queues: BTreeMap<_, _> = template.of("AWS::SQS::Queue").collect();
     let mut consumed = Vec::new();
     for (name, mapping) in template.of("AWS::Lambda::EventSourceMapping") {
-        let (queue, function) = (target(&mapping["EventSourceArn"]), target(&mapping["FunctionName"]));
-        let answers = mapping["FunctionResponseTypes"].as_sequence().cloned().unwrap_or_default();
-        assert!(answers.contains(&"ReportBatchItemFailures".into()), "{name}: failed messages of {queue} would be deleted");
-        assert!(!mapping["ScalingConfig"]["MaximumConcurrency"].is_null(), "{name} has no bound");
-        let window = mapping["MaximumBatchingWindowInSeconds"].as_u64().unwrap_or(0);
-        assert!(number(&mapping["BatchSize"]) <= 10 || window >= 1, "{name}: a batch over 10 needs a window");
+        let (queue, function) = (
+            target(&mapping["EventSourceArn"]),
+            target(&mapping["FunctionName"]),
+        );
+        let answers = mapping["FunctionResponseTypes"]
+            .as_sequence()
+            .cloned()
+            .unwrap_or_default();
+        assert!(
+            answers.contains(&"ReportBatchItemFailures".into()),
+            "{name}: failed messages of {queue} would be deleted"
+        );
+        assert!(
+            !mapping["ScalingConfig"]["MaximumConcurrency"].is_null(),
+            "{name} has no bound"
+        );
+        let window = mapping["MaximumBatchingWindowInSeconds"]
+            .as_u64()
+            .unwrap_or(0);
+        assert!(
+            number(&mapping["BatchSize"]) <= 10 || window >= 1,
+            "{name}: a batch over 10 needs a window"
+        );
         let needed = 6 * number(&functions[function.as_str()]["Timeout"]) + window;
         let visibility = number(&queues[queue.as_str()]["VisibilityTimeout"]);
-        assert!(visibility >= needed, "{queue}: {visibility} s visibility, {function} needs {needed}");
+        assert!(
+            visibility >= needed,
+            "{queue}: {visibility} s visibility, {function} needs {needed}"
+        );
         consumed.push(queue);
     }
-    for queue in queues.keys().filter(|name| !name.ends_with("DeadLetterQueue")) {
-        assert!(consumed.contains(&(*queue).to_owned()), "nobody reads {queue}");
+    for queue in queues
+        .keys()
+        .filter(|name| !name.ends_with("DeadLetterQueue"))
+    {
+        assert!(
+            consumed.contains(&(*queue).to_owned()),
+            "nobody reads {queue}"
+        );
     }
 }
 
@@ -91,11 +147,23 @@ fn every_consumer_reports_its_failures_is_bounded_and_has_time() {
 fn every_function_folder_is_deployed_under_its_name() {
     let template = Template::read();
     let mut folders = Vec::new();
-    for entry in fs::read_dir(workspace_root().join("functions")).expect("functions/ can be read").flatten() {
+    for entry in fs::read_dir(workspace_root().join("functions"))
+        .expect("functions/ can be read")
+        .flatten()
+    {
         let folder = entry.file_name().into_string().expect("a plain name");
-        let function = template.resources.get(&camel_case(&folder)).unwrap_or_else(|| panic!("{folder} is not deployed"));
-        assert_eq!(function["Properties"]["CodeUri"], format!("target/lambda/{folder}/").as_str());
-        assert!(number(&function["Properties"]["Timeout"]) <= 60, "{folder} may hang");
+        let function = template
+            .resources
+            .get(&camel_case(&folder))
+            .unwrap_or_else(|| panic!("{folder} is not deployed"));
+        assert_eq!(
+            function["Properties"]["CodeUri"],
+            format!("target/lambda/{folder}/").as_str()
+        );
+        assert!(
+            number(&function["Properties"]["Timeout"]) <= 60,
+            "{folder} may hang"
+        );
         folders.push(camel_case(&folder));
     }
     for (name, _) in template.functions() {
@@ -110,15 +178,30 @@ fn every_function_may_do_what_it_does_and_nothing_else() {
     let template = Template::read();
     let mut rights = Vec::new();
     for (name, function) in template.functions() {
-        for policy in function["Policies"].as_sequence().expect("a function has policies") {
-            for statement in policy["Statement"].as_sequence().expect("a policy has statements") {
-                let Value::Tagged(resource) = &statement["Resource"] else { panic!("{name}: a resource is named by the template") };
+        for policy in function["Policies"]
+            .as_sequence()
+            .expect("a function has policies")
+        {
+            for statement in policy["Statement"]
+                .as_sequence()
+                .expect("a policy has statements")
+            {
+                let Value::Tagged(resource) = &statement["Resource"] else {
+                    panic!("{name}: a resource is named by the template")
+                };
                 let resource = resource.value.as_str().expect("text");
-                assert!(!resource.ends_with(":*") && resource != "*", "{name} may do it to anything");
+                assert!(
+                    !resource.ends_with(":*") && resource != "*",
+                    "{name} may do it to anything"
+                );
                 for action in statement["Action"].as_sequence().expect("actions") {
                     let action = action.as_str().expect("text");
                     assert!(!action.contains('*'), "{name} may do anything");
-                    let resource = if action.starts_with("execute-api") { "@connections" } else { resource.trim_end_matches(".Arn") };
+                    let resource = if action.starts_with("execute-api") {
+                        "@connections"
+                    } else {
+                        resource.trim_end_matches(".Arn")
+                    };
                     rights.push(format!("{name} {action} {resource}"));
                 }
             }
@@ -126,7 +209,11 @@ fn every_function_may_do_what_it_does_and_nothing_else() {
     }
     rights.sort();
     let expected = include_str!("rights.txt");
-    assert_eq!(rights.join("\n"), expected.trim(), "rights.txt lists what is granted");
+    assert_eq!(
+        rights.join("\n"),
+        expected.trim(),
+        "rights.txt lists what is granted"
+    );
 }
 
 #[test]
@@ -136,21 +223,41 @@ fn every_route_leads_to_a_function_that_may_be_called() {
     let permissions: Vec<(String, String)> = template
         .of("AWS::Lambda::Permission")
         .map(|(_, permission)| {
-            let Value::Tagged(source) = &permission["SourceArn"] else { panic!("a permission names its caller") };
-            (target(&permission["FunctionName"]), source.value.as_str().expect("text").to_owned())
+            let Value::Tagged(source) = &permission["SourceArn"] else {
+                panic!("a permission names its caller")
+            };
+            (
+                target(&permission["FunctionName"]),
+                source.value.as_str().expect("text").to_owned(),
+            )
         })
         .collect();
     let mut routes = Vec::new();
     for (name, route) in template.of("AWS::ApiGatewayV2::Route") {
         let integration = integrations[target(&route["Target"]).as_str()];
         let api = target(&route["ApiId"]);
-        assert_eq!(api, target(&integration["ApiId"]), "{name} leads into another API");
-        let Value::Tagged(uri) = &integration["IntegrationUri"] else { panic!("{name} leads nowhere") };
+        assert_eq!(
+            api,
+            target(&integration["ApiId"]),
+            "{name} leads into another API"
+        );
+        let Value::Tagged(uri) = &integration["IntegrationUri"] else {
+            panic!("{name} leads nowhere")
+        };
         let uri = uri.value.as_str().expect("text");
-        let function = uri.split("functions/${").nth(1).and_then(|rest| rest.split('.').next()).expect("a function");
-        let allowed = permissions.iter().any(|(named, source)| named == function && source.contains(&format!("${{{api}}}")));
+        let function = uri
+            .split("functions/${")
+            .nth(1)
+            .and_then(|rest| rest.split('.').next())
+            .expect("a function");
+        let allowed = permissions
+            .iter()
+            .any(|(named, source)| named == function && source.contains(&format!("${{{api}}}")));
         assert!(allowed, "{api} may not call {function}");
-        routes.push(format!("{} {function}", route["RouteKey"].as_str().expect("text")));
+        routes.push(format!(
+            "{} {function}",
+            route["RouteKey"].as_str().expect("text")
+        ));
     }
     routes.sort();
     assert_eq!(
@@ -179,15 +286,32 @@ fn every_route_leads_to_a_function_that_may_be_called() {
 fn no_table_is_lost_with_the_stack_and_no_secret_stands_in_the_template() {
     let template = Template::read();
     for (name, table) in template.of("AWS::DynamoDB::Table") {
-        assert_eq!(template.resources[name]["DeletionPolicy"], "Retain", "{name}");
-        assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true, "{name}");
+        assert_eq!(
+            template.resources[name]["DeletionPolicy"], "Retain",
+            "{name}"
+        );
+        assert_eq!(
+            table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true,
+            "{name}"
+        );
     }
     for (name, function) in template.functions() {
-        for (variable, value) in function["Environment"]["Variables"].as_mapping().expect("variables") {
+        for (variable, value) in function["Environment"]["Variables"]
+            .as_mapping()
+            .expect("variables")
+        {
             let variable = variable.as_str().expect("text");
             if variable.contains("SECRET") {
-                let Value::Tagged(value) = value else { panic!("{name}: {variable} stands in the template") };
-                assert!(value.value.as_str().is_some_and(|text| text.contains("resolve:secretsmanager")), "{name}: {variable}");
+                let Value::Tagged(value) = value else {
+                    panic!("{name}: {variable} stands in the template")
+                };
+                assert!(
+                    value
+                        .value
+                        .as_str()
+                        .is_some_and(|text| text.contains("resolve:secretsmanager")),
+                    "{name}: {variable}"
+                );
             }
         }
     }

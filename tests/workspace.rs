@@ -8,14 +8,26 @@ use onepool_tests::workspace_root;
 #[test]
 fn every_file_in_this_folder_is_compiled() {
     let root = workspace_root();
-    let workspace = fs::read_to_string(root.join("Cargo.toml")).expect("the workspace has a manifest");
-    let members = workspace.lines().find(|line| line.starts_with("members")).expect("the workspace has members");
-    assert!(members.contains("\"tests\""), "tests/ is not a member: nothing here would be compiled");
+    let workspace =
+        fs::read_to_string(root.join("Cargo.toml")).expect("the workspace has a manifest");
+    let members = workspace
+        .lines()
+        .find(|line| line.starts_with("members"))
+        .expect("the workspace has members");
+    assert!(
+        members.contains("\"tests\""),
+        "tests/ is not a member: nothing here would be compiled"
+    );
 
-    let manifest = fs::read_to_string(root.join("tests/Cargo.toml")).expect("tests/ has a manifest");
+    let manifest =
+        fs::read_to_string(root.join("tests/Cargo.toml")).expect("tests/ has a manifest");
     let named: BTreeSet<String> = manifest
         .lines()
-        .filter_map(|line| line.strip_prefix("path = \"")?.strip_suffix("\"").map(str::to_owned))
+        .filter_map(|line| {
+            line.strip_prefix("path = \"")?
+                .strip_suffix("\"")
+                .map(str::to_owned)
+        })
         .filter(|path| !path.contains('/'))
         .collect();
     let present: BTreeSet<String> = fs::read_dir(root.join("tests"))
@@ -23,44 +35,81 @@ fn every_file_in_this_folder_is_compiled() {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".rs"))
         .collect();
-    assert_eq!(present, named, "files in tests/ and [[test]] entries of its manifest differ");
+    assert_eq!(
+        present, named,
+        "files in tests/ and [[test]] entries of its manifest differ"
+    );
 }
 
 #[test]
 fn every_crate_keeps_the_workspaces_lints_and_unwinds_on_panic() {
     let root = workspace_root();
     for folder in ["functions", "infra"] {
-        for entry in fs::read_dir(root.join(folder)).expect("the folder can be read").flatten() {
+        for entry in fs::read_dir(root.join(folder))
+            .expect("the folder can be read")
+            .flatten()
+        {
             if let Ok(manifest) = fs::read_to_string(entry.path().join("Cargo.toml")) {
-                assert!(manifest.contains("[lints]\nworkspace = true"), "{:?} has no lints", entry.path());
+                assert!(
+                    manifest.contains("[lints]\nworkspace = true"),
+                    "{:?} has no lints",
+                    entry.path()
+                );
             }
         }
     }
-    let workspace = fs::read_to_string(root.join("Cargo.toml")).expect("the workspace has a manifest");
-    let release = workspace.split("[profile.release]").nth(1).expect("a release profile");
-    assert!(release.contains("panic = \"unwind\""), "the build tool would abort on panic");
+    let workspace =
+        fs::read_to_string(root.join("Cargo.toml")).expect("the workspace has a manifest");
+    let release = workspace
+        .split("[profile.release]")
+        .nth(1)
+        .expect("a release profile");
+    assert!(
+        release.contains("panic = \"unwind\""),
+        "the build tool would abort on panic"
+    );
 }
 
 #[test]
 fn a_functions_main_wires_and_nothing_else() {
-    for entry in fs::read_dir(workspace_root().join("functions")).expect("functions/ can be read").flatten() {
-        let main = fs::read_to_string(entry.path().join("src/main.rs")).expect("a function has a main.rs");
-        assert!(main.lines().count() <= 30, "{:?} does more than wire", entry.path());
+    for entry in fs::read_dir(workspace_root().join("functions"))
+        .expect("functions/ can be read")
+        .flatten()
+    {
+        let main =
+            fs::read_to_string(entry.path().join("src/main.rs")).expect("a function has a main.rs");
+        assert!(
+            main.lines().count() <= 30,
+            "{:?} does more than wire",
+            entry.path()
+        );
         for file in ["README.md", "event.json"] {
-            assert!(entry.path().join(file).exists(), "{:?} has no {file}", entry.path());
+            assert!(
+                entry.path().join(file).exists(),
+                "{:?} has no {file}",
+                entry.path()
+            );
         }
     }
 }
 
 #[test]
 fn the_environment_is_read_in_one_place() {
-    let mut folders = vec![workspace_root().join("shared/src"), workspace_root().join("functions")];
+    let mut folders = vec![
+        workspace_root().join("shared/src"),
+        workspace_root().join("functions"),
+    ];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder can be read").flatten() {
+        for entry in fs::read_dir(folder)
+            .expect("a folder can be read")
+            .flatten()
+        {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("config.rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("config.rs")
+            {
                 let text = fs::read_to_string(&path).expect("a file can be read");
                 assert!(!text.contains("env::var"), "{path:?} reads the environment");
             }

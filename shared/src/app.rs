@@ -3,7 +3,7 @@
 
 use crate::{
     auth::Tokens,
-    aws::Aws,
+    aws::{Aws, Patience},
     broadcast::{Studio, fence::Fence},
     catalog::Catalog,
     config::{self, ConfigError, RedisConfig},
@@ -28,9 +28,13 @@ struct Parts {
 }
 
 impl Parts {
-    fn from_env() -> Result<Self, Error> {
+    fn from_env(patience: Patience) -> Result<Self, Error> {
         let config = RedisConfig::from_env()?;
-        Ok(Self { aws: Aws::default(), redis: Redis::new(&config.url)?, keys: Keys::new(&config.shop_id) })
+        Ok(Self {
+            aws: Aws::new(patience),
+            redis: Redis::new(&config.url)?,
+            keys: Keys::new(&config.shop_id),
+        })
     }
 
     fn gate(&self) -> Gate {
@@ -38,7 +42,11 @@ impl Parts {
     }
 
     fn ledger(&self) -> Result<Ledger, ConfigError> {
-        Ok(Ledger::new(self.aws.clone(), config::stock_table()?, config::orders_table()?))
+        Ok(Ledger::new(
+            self.aws.clone(),
+            config::stock_table()?,
+            config::orders_table()?,
+        ))
     }
 
     fn catalog(&self) -> Result<Catalog, ConfigError> {
@@ -47,15 +55,26 @@ impl Parts {
 
     fn rooms(&self) -> Result<Rooms, ConfigError> {
         let wakes = config::room_wake_queue_url()?;
-        Ok(Rooms::new(self.redis.clone(), self.keys.clone(), self.aws.clone(), wakes))
+        Ok(Rooms::new(
+            self.redis.clone(),
+            self.keys.clone(),
+            self.aws.clone(),
+            wakes,
+        ))
     }
 
     fn post(&self) -> Result<Post, ConfigError> {
-        Ok(Post::new(self.aws.clone(), config::websocket_callback_url()?))
+        Ok(Post::new(
+            self.aws.clone(),
+            config::websocket_callback_url()?,
+        ))
     }
 
     fn fence(&self) -> Result<Fence, ConfigError> {
-        Ok(Fence { ledger: self.ledger()?, gate: self.gate() })
+        Ok(Fence {
+            ledger: self.ledger()?,
+            gate: self.gate(),
+        })
     }
 }
 
@@ -68,7 +87,7 @@ fn tokens() -> Result<Tokens, ConfigError> {
 /// # Errors
 /// A variable is missing or malformed.
 pub fn order_accept() -> Result<OrdersApi, Error> {
-    let parts = Parts::from_env()?;
+    let parts = Parts::from_env(Patience::Short)?;
     Ok(OrdersApi {
         tokens: tokens()?,
         orders: Orders {
@@ -81,23 +100,32 @@ pub fn order_accept() -> Result<OrdersApi, Error> {
     })
 }
 
-/// `order-process`.
+/// `order-process`, and the queue that brings its orders.
 ///
 /// # Errors
 /// A variable is missing or malformed.
-pub fn order_process() -> Result<Settlement, Error> {
-    let parts = Parts::from_env()?;
+pub fn order_process() -> Result<(Settlement, Queue), Error> {
+    let parts = Parts::from_env(Patience::Long)?;
     let payments = Toss::new(config::toss_base_url()?, config::toss_secret_key()?);
-    Ok(Settlement { fence: parts.fence()?, payments, rooms: parts.rooms()? })
+    let settlement = Settlement {
+        fence: parts.fence()?,
+        payments,
+        rooms: parts.rooms()?,
+    };
+    Ok((
+        settlement,
+        Queue::new(parts.aws, config::orders_queue_url()?),
+    ))
 }
 
-/// `stock-fanout`.
+/// `stock-fanout`, and the queue that brings its wakes.
 ///
 /// # Errors
 /// A variable is missing or malformed.
-pub fn stock_fanout() -> Result<Pump, Error> {
-    let parts = Parts::from_env()?;
-    Ok(Pump::new(parts.rooms()?, parts.post()?))
+pub fn stock_fanout() -> Result<(Pump, Queue), Error> {
+    let parts = Parts::from_env(Patience::Short)?;
+    let pump = Pump::new(parts.rooms()?, parts.post()?, config::callback_budget()?);
+    Ok((pump, Queue::new(parts.aws, config::room_wake_queue_url()?)))
 }
 
 /// `ws-connections`.
@@ -105,7 +133,7 @@ pub fn stock_fanout() -> Result<Pump, Error> {
 /// # Errors
 /// A variable is missing or malformed.
 pub fn ws_connections() -> Result<Sockets, Error> {
-    let parts = Parts::from_env()?;
+    let parts = Parts::from_env(Patience::Short)?;
     Ok(Sockets {
         rooms: parts.rooms()?,
         catalog: parts.catalog()?,
@@ -121,7 +149,14 @@ pub fn ws_connections() -> Result<Sockets, Error> {
 /// # Errors
 /// A variable is missing or malformed.
 pub fn broadcast_admin() -> Result<StudioApi, Error> {
-    let parts = Parts::from_env()?;
-    let studio = Studio { catalog: parts.catalog()?, fence: parts.fence()?, rooms: parts.rooms()? };
-    Ok(StudioApi { tokens: tokens()?, studio })
+    let parts = Parts::from_env(Patience::Short)?;
+    let studio = Studio {
+        catalog: parts.catalog()?,
+        fence: parts.fence()?,
+        rooms: parts.rooms()?,
+    };
+    Ok(StudioApi {
+        tokens: tokens()?,
+        studio,
+    })
 }

@@ -84,7 +84,11 @@ impl Caller {
     /// # Errors
     /// [`Error::Forbidden`].
     pub fn require(&self, role: Role) -> Result<(), Error> {
-        if self.role >= role { Ok(()) } else { Err(Error::Forbidden) }
+        if self.role >= role {
+            Ok(())
+        } else {
+            Err(Error::Forbidden)
+        }
     }
 }
 
@@ -125,7 +129,9 @@ impl Tokens {
     /// # Errors
     /// [`Error::Unauthenticated`] as [`Tokens::verify`], or if the header is missing or not `Bearer`.
     pub fn verify_header(&self, authorization: Option<&str>) -> Result<Caller, Error> {
-        let (scheme, token) = authorization.and_then(|header| header.split_once(' ')).ok_or(Error::Unauthenticated)?;
+        let (scheme, token) = authorization
+            .and_then(|header| header.split_once(' '))
+            .ok_or(Error::Unauthenticated)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Error::Unauthenticated);
         }
@@ -136,9 +142,21 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] if the claims cannot be signed.
-    pub fn sign(&self, user_id: UserId, name: &str, role: Role, until: Timestamp) -> Result<String, Error> {
-        let claims = Caller { user_id, name: name.to_owned(), role, exp: until.millis() / 1_000 };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign).map_err(|_| Error::Unauthenticated)
+    pub fn sign(
+        &self,
+        user_id: UserId,
+        name: &str,
+        role: Role,
+        until: Timestamp,
+    ) -> Result<String, Error> {
+        let claims = Caller {
+            user_id,
+            name: name.to_owned(),
+            role,
+            exp: until.millis() / 1_000,
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign)
+            .map_err(|_| Error::Unauthenticated)
     }
 }
 
@@ -154,29 +172,53 @@ mod tests {
     }
 
     fn token(tokens: &Tokens, role: Role, until: Timestamp) -> String {
-        tokens.sign("u1".parse().expect("an id"), "이름", role, until).expect("signs")
+        tokens
+            .sign("u1".parse().expect("an id"), "이름", role, until)
+            .expect("signs")
     }
 
     #[test]
     fn a_token_is_who_it_says() {
-        let signed = token(&tokens(), Role::Viewer, clock::now() + Duration::from_secs(60));
-        let caller = tokens().verify_header(Some(&format!("Bearer {signed}"))).expect("is ours");
-        assert_eq!((caller.user_id.as_str(), caller.name.as_str(), caller.role), ("u1", "이름", Role::Viewer));
+        let signed = token(
+            &tokens(),
+            Role::Viewer,
+            clock::now() + Duration::from_secs(60),
+        );
+        let caller = tokens()
+            .verify_header(Some(&format!("Bearer {signed}")))
+            .expect("is ours");
+        assert_eq!(
+            (caller.user_id.as_str(), caller.name.as_str(), caller.role),
+            ("u1", "이름", Role::Viewer)
+        );
         assert!(caller.require(Role::Viewer).is_ok());
-        assert!(matches!(caller.require(Role::Broadcaster), Err(Error::Forbidden)));
+        assert!(matches!(
+            caller.require(Role::Broadcaster),
+            Err(Error::Forbidden)
+        ));
     }
 
     #[test]
     fn a_token_that_is_forged_expired_unsigned_or_missing_is_refused() {
         let later = clock::now() + Duration::from_secs(60);
         let forged = token(&Tokens::new(&Secret::new("other")), Role::Operator, later);
-        let expired = token(&tokens(), Role::Viewer, Timestamp::from_millis(clock::now().millis() - 2_000));
+        let expired = token(
+            &tokens(),
+            Role::Viewer,
+            Timestamp::from_millis(clock::now().millis() - 2_000),
+        );
         let unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJ1MSIsIm5hbWUiOiJuIiwicm9sZSI6Im9wZXJhdG9yIiwiZXhwIjo5OTk5OTk5OTk5fQ.";
         for bad in [forged.as_str(), expired.as_str(), unsigned, "", "a.b.c"] {
-            assert!(matches!(tokens().verify(bad), Err(Error::Unauthenticated)), "{bad:?} was taken");
+            assert!(
+                matches!(tokens().verify(bad), Err(Error::Unauthenticated)),
+                "{bad:?} was taken"
+            );
         }
         for header in [None, Some(""), Some("Bearer"), Some("Basic abc")] {
-            assert!(matches!(tokens().verify_header(header), Err(Error::Unauthenticated)));
+            assert!(matches!(
+                tokens().verify_header(header),
+                Err(Error::Unauthenticated)
+            ));
         }
     }
 }

@@ -11,29 +11,64 @@ use tokio::sync::OnceCell;
 
 use crate::error::{Certainty, Error};
 
-/// One attempt of a call. The SDK has no limit of its own beyond connecting.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(800);
-/// All attempts of a call together.
-const CALL_TIMEOUT: Duration = Duration::from_millis(2_000);
+/// How long a caller can wait for AWS. The SDK has no limit of its own beyond connecting.
+#[derive(Debug, Clone, Copy)]
+pub enum Patience {
+    /// A person waits: 0.8 s an attempt, 2 s in all.
+    Short,
+    /// Only a queue waits, and giving up costs it minutes: 4 s an attempt, 10 s in all.
+    Long,
+}
+
+impl Patience {
+    fn timeouts(self) -> TimeoutConfig {
+        let (attempt, call) = match self {
+            Self::Short => (800, 2_000),
+            Self::Long => (4_000, 10_000),
+        };
+        TimeoutConfig::builder()
+            .operation_attempt_timeout(Duration::from_millis(attempt))
+            .operation_timeout(Duration::from_millis(call))
+            .build()
+    }
+}
 
 /// The clients of one process. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Aws {
     shared: Arc<Clients>,
 }
 
-#[derive(Default)]
 struct Clients {
+    patience: Patience,
     config: OnceCell<SdkConfig>,
     dynamodb: OnceCell<aws_sdk_dynamodb::Client>,
     sqs: OnceCell<aws_sdk_sqs::Client>,
 }
 
 impl Aws {
+    /// Clients over the environment's configuration, read at the first call.
+    #[must_use]
+    pub fn new(patience: Patience) -> Self {
+        Self::over(OnceCell::new(), patience)
+    }
+
     /// Clients over a configuration that is already there, as tests have it.
     #[must_use]
     pub fn from_config(config: SdkConfig) -> Self {
-        Self { shared: Arc::new(Clients { config: OnceCell::new_with(Some(config)), ..Clients::default() }) }
+        Self::over(OnceCell::new_with(Some(config)), Patience::Short)
+    }
+
+    fn over(config: OnceCell<SdkConfig>, patience: Patience) -> Self {
+        let shared = Clients {
+            patience,
+            config,
+            dynamodb: OnceCell::new(),
+            sqs: OnceCell::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     async fn config(&self) -> &SdkConfig {
@@ -42,14 +77,11 @@ impl Aws {
             .get_or_init(|| async {
                 aws_config::defaults(BehaviorVersion::latest())
                     .retry_config(
-                        RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)),
+                        RetryConfig::standard()
+                            .with_max_attempts(3)
+                            .with_initial_backoff(Duration::from_millis(25)),
                     )
-                    .timeout_config(
-                        TimeoutConfig::builder()
-                            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                            .operation_timeout(CALL_TIMEOUT)
-                            .build(),
-                    )
+                    .timeout_config(self.shared.patience.timeouts())
                     .load()
                     .await
             })
@@ -57,16 +89,25 @@ impl Aws {
     }
 
     pub(crate) async fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
-        self.shared.dynamodb.get_or_init(|| async { aws_sdk_dynamodb::Client::new(self.config().await) }).await
+        self.shared
+            .dynamodb
+            .get_or_init(|| async { aws_sdk_dynamodb::Client::new(self.config().await) })
+            .await
     }
 
     pub(crate) async fn sqs(&self) -> &aws_sdk_sqs::Client {
-        self.shared.sqs.get_or_init(|| async { aws_sdk_sqs::Client::new(self.config().await) }).await
+        self.shared
+            .sqs
+            .get_or_init(|| async { aws_sdk_sqs::Client::new(self.config().await) })
+            .await
     }
 
     /// A client for the `@connections` of one WebSocket API. Its own backoff of a second would stall a whole room: a post
     /// that fails is tried again with the next frame.
-    pub(crate) async fn connections(&self, callback_url: &str) -> aws_sdk_apigatewaymanagement::Client {
+    pub(crate) async fn connections(
+        &self,
+        callback_url: &str,
+    ) -> aws_sdk_apigatewaymanagement::Client {
         let config = aws_sdk_apigatewaymanagement::config::Builder::from(self.config().await)
             .endpoint_url(callback_url)
             .retry_config(RetryConfig::disabled())
@@ -82,16 +123,26 @@ where
 {
     move |error| {
         let certainty = certainty(&error);
-        Error::Aws { call, certainty, source: error.into_source().unwrap_or_else(|error| Box::new(error)) }
+        Error::Aws {
+            call,
+            certainty,
+            source: error.into_source().unwrap_or_else(|error| Box::new(error)),
+        }
     }
 }
 
 /// A call that was never sent, or that the service answered with a refusal, had no effect. Anything else may have had one.
 fn certainty<E>(error: &SdkError<E, Response>) -> Certainty {
-    let definite = match error {
-        SdkError::ServiceError(answer) => answer.raw().status().is_client_error(),
-        SdkError::DispatchFailure(failure) => failure.is_user(),
-        other => matches!(other, SdkError::ConstructionFailure(_)),
+    let definite = if let SdkError::ServiceError(answer) = error {
+        answer.raw().status().is_client_error()
+    } else if let SdkError::DispatchFailure(failure) = error {
+        failure.is_user()
+    } else {
+        matches!(error, SdkError::ConstructionFailure(_))
     };
-    if definite { Certainty::Definite } else { Certainty::Unknown }
+    if definite {
+        Certainty::Definite
+    } else {
+        Certainty::Unknown
+    }
 }

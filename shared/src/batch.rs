@@ -7,18 +7,25 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Retry};
+use crate::{
+    error::{Error, Retry},
+    queue::{Queue, Receipt},
+};
 
 /// Handles each message by itself, one after the other.
-pub async fn each<T, F>(event: SqsEvent, handle: impl Fn(T) -> F) -> SqsBatchResponse
+pub async fn each<T, F>(event: SqsEvent, queue: &Queue, handle: impl Fn(T) -> F) -> SqsBatchResponse
 where
     T: DeserializeOwned,
     F: Future<Output = Result<(), Error>>,
 {
-    together(event, async |messages: Vec<T>| {
+    together(event, queue, async |messages: Vec<T>| {
         let mut outcomes = Vec::with_capacity(messages.len());
         for message in messages {
-            outcomes.push(caught(Box::pin(handle(message))).await.unwrap_or(Err(Error::Conflict)));
+            outcomes.push(
+                caught(Box::pin(handle(message)))
+                    .await
+                    .unwrap_or(Err(Error::Conflict)),
+            );
         }
         outcomes
     })
@@ -26,46 +33,81 @@ where
 }
 
 /// Handles all messages that could be parsed together. `handle` answers with one outcome a message, in their order; if it
-/// panics, all of them are brought again.
+/// panics, all of them are brought again. Those that may succeed later come from `queue` again soon.
 pub async fn together<T: DeserializeOwned>(
     event: SqsEvent,
+    queue: &Queue,
     handle: impl AsyncFnOnce(Vec<T>) -> Vec<Result<(), Error>>,
 ) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
-    let (mut ids, mut messages) = (Vec::new(), Vec::new());
+    let (mut envelopes, mut messages) = (Vec::new(), Vec::new());
+    let mut again = Vec::new();
     let total = event.records.len();
     for record in event.records {
-        let id = record.message_id.unwrap_or_default();
+        let envelope = Envelope {
+            id: record.message_id.unwrap_or_default(),
+            receipt: Receipt {
+                handle: record.receipt_handle.unwrap_or_default(),
+                count: record
+                    .attributes
+                    .get("ApproximateReceiveCount")
+                    .and_then(|count| count.parse().ok())
+                    .unwrap_or(1),
+            },
+        };
         match serde_json::from_str(record.body.as_deref().unwrap_or_default()) {
             Ok(message) => {
-                ids.push(id);
+                envelopes.push(envelope);
                 messages.push(message);
             }
-            Err(error) => fail(&mut response, id, &Error::Foreign(error)),
+            Err(error) => fail(&mut response, &mut again, envelope, &Error::Foreign(error)),
         }
     }
     if !messages.is_empty() {
-        let mut outcomes = caught(Box::pin(handle(messages))).await.unwrap_or_default().into_iter();
-        for id in ids {
+        let mut outcomes = caught(Box::pin(handle(messages)))
+            .await
+            .unwrap_or_default()
+            .into_iter();
+        for envelope in envelopes {
             match outcomes.next() {
                 Some(Ok(())) => {}
-                Some(Err(error)) => fail(&mut response, id, &error),
-                None => fail(&mut response, id, &Error::Conflict),
+                Some(Err(error)) => fail(&mut response, &mut again, envelope, &error),
+                None => fail(&mut response, &mut again, envelope, &Error::Conflict),
             }
         }
     }
-    tracing::info!(messages = total, failed = response.batch_item_failures.len(), "batch");
+    queue.bring_again(&again).await;
+    tracing::info!(
+        messages = total,
+        failed = response.batch_item_failures.len(),
+        "batch"
+    );
     response
+}
+
+struct Envelope {
+    id: String,
+    receipt: Receipt,
 }
 
 /// A message that will never succeed is reported like the others: it uses up its receives and lands in the DLQ, where a
 /// person finds it.
-fn fail(response: &mut SqsBatchResponse, id: String, error: &Error) {
+fn fail(
+    response: &mut SqsBatchResponse,
+    again: &mut Vec<Receipt>,
+    envelope: Envelope,
+    error: &Error,
+) {
     match error.retry() {
-        Retry::Later => tracing::warn!(message.id = id, error = %error, "a message failed and comes again"),
-        Retry::Never => tracing::error!(message.id = id, error = %error, "a message can never succeed"),
+        Retry::Later => {
+            tracing::warn!(message.id = envelope.id, error = %error, "a message failed and comes again");
+            again.push(envelope.receipt);
+        }
+        Retry::Never => {
+            tracing::error!(message.id = envelope.id, error = %error, "a message can never succeed")
+        }
     }
-    response.add_failure(id);
+    response.add_failure(envelope.id);
 }
 
 async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -93,14 +135,31 @@ mod tests {
         event
     }
 
+    /// A queue that cannot be reached: what fails is named in the response all the same.
+    fn queue() -> Queue {
+        let nowhere = aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::new("us-east-1"))
+            .endpoint_url("http://127.0.0.1:1")
+            .build();
+        Queue::new(
+            crate::aws::Aws::from_config(nowhere),
+            "http://127.0.0.1:1/orders".to_owned(),
+        )
+    }
+
     fn failed(response: &SqsBatchResponse) -> Vec<&str> {
-        response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
+        response
+            .batch_item_failures
+            .iter()
+            .map(|failure| failure.item_identifier.as_str())
+            .collect()
     }
 
     #[tokio::test]
     async fn only_the_messages_that_failed_come_again() {
         let event = batch(&["1", "not ours", "2", "3", "4", "5", "6", "7", "8", "9"]);
-        let response = each(event, async |number: u32| match number {
+        let response = each(event, &queue(), async |number: u32| match number {
             3 => panic!("a message that breaks its handler"),
             5 => Err(Error::Conflict),
             _ => Ok(()),
@@ -111,12 +170,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_over_a_whole_batch_brings_all_of_it_again() {
-        let response = together(batch(&["1", "2"]), async |_: Vec<u32>| panic!("a bug")).await;
+        let response = together(batch(&["1", "2"]), &queue(), async |_: Vec<u32>| {
+            panic!("a bug")
+        })
+        .await;
         assert_eq!(failed(&response), ["0", "1"]);
     }
 
     #[tokio::test]
     async fn an_empty_batch_is_done() {
-        assert!(each(batch(&[]), async |_: u32| Ok(())).await.batch_item_failures.is_empty());
+        assert!(
+            each(batch(&[]), &queue(), async |_: u32| Ok(()))
+                .await
+                .batch_item_failures
+                .is_empty()
+        );
     }
 }

@@ -103,7 +103,12 @@ impl Spotlight {
             (true, true) => Timestamp::from_millis(1),
             (true, false) => self.ends_at.unwrap_or(Timestamp::NEVER),
         };
-        Terms { live_price: self.live_price, per_viewer_limit: self.per_viewer_limit, from: self.since, until }
+        Terms {
+            live_price: self.live_price,
+            per_viewer_limit: self.per_viewer_limit,
+            from: self.since,
+            until,
+        }
     }
 }
 
@@ -128,7 +133,9 @@ impl Catalog {
     /// # Errors
     /// [`Error::NotFound`], or DynamoDB did not answer.
     pub async fn product(&self, product: &ProductId) -> Result<Product, Error> {
-        self.get(product_key(product)).await?.ok_or(Error::NotFound("product"))
+        self.get(product_key(product))
+            .await?
+            .ok_or(Error::NotFound("product"))
     }
 
     /// Writes a product.
@@ -144,7 +151,9 @@ impl Catalog {
     /// # Errors
     /// [`Error::NotFound`], or DynamoDB did not answer.
     pub async fn broadcast(&self, broadcast: &BroadcastId) -> Result<Broadcast, Error> {
-        self.get(broadcast_key(broadcast)).await?.ok_or(Error::NotFound("broadcast"))
+        self.get(broadcast_key(broadcast))
+            .await?
+            .ok_or(Error::NotFound("broadcast"))
     }
 
     /// Writes a broadcast.
@@ -152,14 +161,19 @@ impl Catalog {
     /// # Errors
     /// DynamoDB did not do it, or did not say so.
     pub async fn put_broadcast(&self, broadcast: &Broadcast) -> Result<(), Error> {
-        self.put(broadcast_key(&broadcast.broadcast_id), broadcast).await
+        self.put(broadcast_key(&broadcast.broadcast_id), broadcast)
+            .await
     }
 
     /// A product in a broadcast; `None` if it never was.
     ///
     /// # Errors
     /// DynamoDB did not answer.
-    pub async fn spotlight(&self, broadcast: &BroadcastId, product: &ProductId) -> Result<Option<Spotlight>, Error> {
+    pub async fn spotlight(
+        &self,
+        broadcast: &BroadcastId,
+        product: &ProductId,
+    ) -> Result<Option<Spotlight>, Error> {
         self.get(spotlight_key(broadcast, product)).await
     }
 
@@ -167,8 +181,13 @@ impl Catalog {
     ///
     /// # Errors
     /// DynamoDB did not do it, or did not say so.
-    pub async fn put_spotlight(&self, broadcast: &BroadcastId, spotlight: &Spotlight) -> Result<(), Error> {
-        self.put(spotlight_key(broadcast, &spotlight.product_id), spotlight).await
+    pub async fn put_spotlight(
+        &self,
+        broadcast: &BroadcastId,
+        spotlight: &Spotlight,
+    ) -> Result<(), Error> {
+        self.put(spotlight_key(broadcast, &spotlight.product_id), spotlight)
+            .await
     }
 
     /// Every product that was ever in a broadcast.
@@ -200,7 +219,12 @@ impl Catalog {
     ///
     /// # Errors
     /// [`Error::IdempotencyConflict`] if it was used for another request, or DynamoDB did not answer.
-    pub async fn remember_request(&self, id: &str, fingerprint: &str, now: Timestamp) -> Result<(), Error> {
+    pub async fn remember_request(
+        &self,
+        id: &str,
+        fingerprint: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let answer = self
             .aws
             .dynamodb()
@@ -210,14 +234,21 @@ impl Catalog {
             .item("pk", text(format!("request#{id}")))
             .item("sk", text("request"))
             .item("fingerprint", text(fingerprint))
-            .item("expires_at", AttributeValue::N(((now + REQUEST_MEMORY).millis() / 1_000).to_string()))
+            .item(
+                "expires_at",
+                AttributeValue::N(((now + REQUEST_MEMORY).millis() / 1_000).to_string()),
+            )
             .condition_expression("attribute_not_exists(pk) OR fingerprint = :fingerprint")
             .expression_attribute_values(":fingerprint", text(fingerprint))
             .send()
             .await;
         match answer {
             Ok(_) => Ok(()),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
                 Err(Error::IdempotencyConflict)
             }
             Err(error) => Err(aws::failed("PutItem request")(error)),
@@ -240,7 +271,8 @@ impl Catalog {
     }
 
     async fn put<T: Serialize>(&self, key: Item, value: &T) -> Result<(), Error> {
-        let mut item: Item = serde_dynamo::to_item(value).map_err(|error| Error::Corrupt(error.to_string()))?;
+        let mut item: Item =
+            serde_dynamo::to_item(value).map_err(|error| Error::Corrupt(error.to_string()))?;
         item.extend(key);
         self.aws
             .dynamodb()
@@ -276,5 +308,8 @@ fn broadcast_key(broadcast: &BroadcastId) -> Item {
 }
 
 fn spotlight_key(broadcast: &BroadcastId, product: &ProductId) -> Item {
-    key(format!("broadcast#{broadcast}"), format!("spotlight#{product}"))
+    key(
+        format!("broadcast#{broadcast}"),
+        format!("spotlight#{product}"),
+    )
 }

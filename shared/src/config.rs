@@ -71,7 +71,10 @@ impl RedisConfig {
     /// # Errors
     /// A variable is missing.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Ok(Self { shop_id: required("SHOP_ID")?, url: secret("REDIS_URL")? })
+        Ok(Self {
+            shop_id: required("SHOP_ID")?,
+            url: secret("REDIS_URL")?,
+        })
     }
 }
 
@@ -120,17 +123,41 @@ pub fn toss_secret_key() -> Result<Secret, ConfigError> {
     secret("TOSS_SECRET_KEY")
 }
 
+fn whole_number(
+    name: &'static str,
+    range: std::ops::RangeInclusive<u64>,
+    expected: &'static str,
+) -> Result<u64, ConfigError> {
+    let number = required(name)?
+        .parse()
+        .ok()
+        .filter(|number| range.contains(number));
+    number.ok_or(ConfigError::Malformed { name, expected })
+}
+
 /// `HOLD_SECONDS`: how long an unsettled order keeps its units.
 ///
 /// # Errors
 /// The variable is missing, or not a whole number of seconds from 1 to 86,400.
 pub fn hold_period() -> Result<Duration, ConfigError> {
-    required("HOLD_SECONDS")?
-        .parse()
-        .ok()
-        .filter(|seconds| (1..=86_400).contains(seconds))
-        .map(Duration::from_secs)
-        .ok_or(ConfigError::Malformed { name: "HOLD_SECONDS", expected: "a whole number of seconds, 1 to 86400" })
+    whole_number(
+        "HOLD_SECONDS",
+        1..=86_400,
+        "a whole number of seconds, 1 to 86400",
+    )
+    .map(Duration::from_secs)
+}
+
+/// `CALLBACK_BUDGET`: posts a second that one room may make. A room with more viewers gets fewer frames.
+///
+/// # Errors
+/// The variable is missing, or not a whole number from 1 to 100,000.
+pub fn callback_budget() -> Result<u64, ConfigError> {
+    whole_number(
+        "CALLBACK_BUDGET",
+        1..=100_000,
+        "a whole number of posts a second, 1 to 100000",
+    )
 }
 
 #[cfg(test)]
@@ -139,7 +166,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_printed() {
-        let config = RedisConfig { shop_id: "demo".into(), url: Secret::new("redis://:pass@host") };
+        let config = RedisConfig {
+            shop_id: "demo".into(),
+            url: Secret::new("redis://:pass@host"),
+        };
         assert!(!format!("{config:?}").contains("pass"));
     }
 

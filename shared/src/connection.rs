@@ -8,8 +8,8 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, ScriptInvocation,
-    ServerErrorKind, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError,
+    ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use tokio::sync::Mutex;
 
@@ -33,14 +33,20 @@ impl Redis {
     pub fn new(url: &Secret) -> Result<Self, RedisError> {
         let tcp = TcpSettings::default().set_nodelay(true);
         let info = url.reveal().into_connection_info()?.set_tcp_settings(tcp);
-        Ok(Self { client: Client::open(info)?, open: Arc::default() })
+        Ok(Self {
+            client: Client::open(info)?,
+            open: Arc::default(),
+        })
     }
 
     /// Runs a script whose repetition does no harm.
     ///
     /// # Errors
     /// Redis cannot be reached, did not answer in time (the script may have run), or the script failed.
-    pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+    pub async fn run<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, RedisError> {
         let first = match self.connection().await {
             Ok(mut connection) => script.invoke_async(&mut connection).await,
             Err(error) => Err(error),
@@ -58,7 +64,10 @@ impl Redis {
     ///
     /// # Errors
     /// As [`Redis::run`].
-    pub async fn send<T: FromRedisValue>(&self, commands: &redis::Pipeline) -> Result<T, RedisError> {
+    pub async fn send<T: FromRedisValue>(
+        &self,
+        commands: &redis::Pipeline,
+    ) -> Result<T, RedisError> {
         let first = match self.connection().await {
             Ok(mut connection) => commands.query_async(&mut connection).await,
             Err(error) => Err(error),
@@ -80,7 +89,10 @@ impl Redis {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
         Ok(open.insert(connection).clone())
     }
 

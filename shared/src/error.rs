@@ -39,7 +39,9 @@ impl Language {
     /// Reads `Accept-Language`: English if it is preferred to Korean, else Korean.
     #[must_use]
     pub fn from_header(accept_language: Option<&str>) -> Self {
-        let first = |language: &str| accept_language.and_then(|header| header.to_ascii_lowercase().find(language));
+        let first = |language: &str| {
+            accept_language.and_then(|header| header.to_ascii_lowercase().find(language))
+        };
         match (first("en"), first("ko")) {
             (Some(english), Some(korean)) if english < korean => Self::English,
             (Some(_), None) => Self::English,
@@ -144,7 +146,10 @@ pub struct Problem {
 impl Error {
     /// An [`Error::Invalid`].
     pub fn invalid(field: &'static str, expected: impl Into<String>) -> Self {
-        Self::Invalid { field, expected: expected.into() }
+        Self::Invalid {
+            field,
+            expected: expected.into(),
+        }
     }
 
     /// What the caller is told. The cause of a failure on our side stays in the log.
@@ -174,7 +179,13 @@ impl Error {
             ),
             Self::NotFound(what) => {
                 let english = format!("There is no such {what}.");
-                (404, "not_found", "Not found", "찾을 수 없습니다.".to_owned(), english)
+                (
+                    404,
+                    "not_found",
+                    "Not found",
+                    "찾을 수 없습니다.".to_owned(),
+                    english,
+                )
             }
             Self::IdempotencyConflict => sentence(
                 422,
@@ -187,7 +198,13 @@ impl Error {
                 extra.insert("left".into(), json!(left));
                 extra.insert("product_id".into(), json!(product));
                 let korean = format!("재고가 부족합니다. 남은 수량: {left}");
-                (409, "sold_out", "Sold out", korean, format!("Not enough left: {left}."))
+                (
+                    409,
+                    "sold_out",
+                    "Sold out",
+                    korean,
+                    format!("Not enough left: {left}."),
+                )
             }
             Self::NotOnAir(product) => {
                 extra.insert("product_id".into(), json!(product));
@@ -203,13 +220,20 @@ impl Error {
                 extra.insert("left".into(), json!(left));
                 extra.insert("product_id".into(), json!(product));
                 let korean = format!("1인당 구매 한도를 넘었습니다. 더 살 수 있는 수량: {left}");
-                let english = format!("The limit for one viewer is reached; you may order {left} more.");
+                let english =
+                    format!("The limit for one viewer is reached; you may order {left} more.");
                 (409, "limit_exceeded", "Limit exceeded", korean, english)
             }
             Self::InsufficientPool { left } => {
                 extra.insert("left".into(), json!(left));
                 let korean = format!("재고가 부족합니다. 쓸 수 있는 수량: {left}");
-                (409, "insufficient_pool", "Insufficient pool", korean, format!("Only {left} units are available."))
+                (
+                    409,
+                    "insufficient_pool",
+                    "Insufficient pool",
+                    korean,
+                    format!("Only {left} units are available."),
+                )
             }
             Self::Foreign(_)
             | Self::Corrupt(_)
@@ -282,7 +306,10 @@ mod tests {
 
     #[test]
     fn a_problem_has_the_contracts_members_and_its_own() {
-        let error = Error::SoldOut { product: "p1".parse().expect("an id"), left: 3 };
+        let error = Error::SoldOut {
+            product: "p1".parse().expect("an id"),
+            left: 3,
+        };
         let problem = error.problem(Language::English);
         assert_eq!(problem.status, 409);
         assert_eq!(

@@ -15,7 +15,11 @@ pub struct InvalidId {
 
 pub(crate) fn check(text: &str, max: usize) -> Result<(), InvalidId> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if (1..=max).contains(&text.len()) && text.bytes().all(plain) { Ok(()) } else { Err(InvalidId { max }) }
+    if (1..=max).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(())
+    } else {
+        Err(InvalidId { max })
+    }
 }
 
 macro_rules! id {
@@ -82,7 +86,9 @@ pub(crate) fn digest(parts: &[&str], bytes: usize) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    data_encoding::BASE32_NOPAD.encode(&hash.finalize()[..bytes]).to_ascii_lowercase()
+    data_encoding::BASE32_NOPAD
+        .encode(&hash.finalize()[..bytes])
+        .to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -94,7 +100,10 @@ mod tests {
         for bad in ["", "a b", "a:b", "{a}", "상품", &"x".repeat(65)] {
             assert!(bad.parse::<ProductId>().is_err(), "{bad:?} was taken");
         }
-        assert_eq!("SKU-1.red_XL".parse::<ProductId>().map(String::from), Ok("SKU-1.red_XL".to_owned()));
+        assert_eq!(
+            "SKU-1.red_XL".parse::<ProductId>().map(String::from),
+            Ok("SKU-1.red_XL".to_owned())
+        );
     }
 
     #[test]

@@ -14,7 +14,9 @@ impl Keys {
     /// The keys of the shop with this id.
     #[must_use]
     pub fn new(shop_id: &str) -> Self {
-        Self { tag: format!("{{{shop_id}}}") }
+        Self {
+            tag: format!("{{{shop_id}}}"),
+        }
     }
 
     /// Hash: what a source may sell, the terms it sells at, and the holds on it. Its fields are in `stock/mod.rs`.
@@ -65,7 +67,10 @@ mod tests {
         let live = Source::Live(broadcast.clone());
         assert_eq!(keys.gate(&Source::Pool), "{demo}:gate:pool");
         assert_eq!(keys.gate(&live), "{demo}:gate:live:b1");
-        assert_eq!(keys.gate(&Source::Channel("coupang".into())), "{demo}:gate:channel:coupang");
+        assert_eq!(
+            keys.gate(&Source::Channel("coupang".into())),
+            "{demo}:gate:channel:coupang"
+        );
         assert_eq!(keys.deadlines(&live), "{demo}:deadlines:live:b1");
         assert_eq!(keys.room(&broadcast), "{demo}:room:b1");
         assert_eq!(keys.log(&broadcast), "{demo}:log:b1");

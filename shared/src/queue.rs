@@ -1,11 +1,17 @@
 //! Sending to a queue.
 
+use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use serde::Serialize;
 
 use crate::{
     aws::{self, Aws},
     error::Error,
 };
+
+/// Entries one batch call may have (SQS: 10).
+const MAX_BATCH: usize = 10;
+/// The longest delay before a message comes again: 2^7 s.
+const MAX_DELAY_LOG2: u32 = 7;
 
 /// One queue.
 #[derive(Clone)]
@@ -37,5 +43,46 @@ impl Queue {
             .await
             .map(drop)
             .map_err(aws::failed("SendMessage"))
+    }
+
+    /// Has messages that failed brought again soon: after 2 s at first, then twice as long each time. Without this they would
+    /// come back when their visibility ends, and a buyer would wait minutes for a hiccup. If it fails, they do just that.
+    pub(crate) async fn bring_again(&self, failed: &[Receipt]) {
+        for chunk in failed.chunks(MAX_BATCH) {
+            let entries = chunk.iter().enumerate().map(|(index, receipt)| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .receipt_handle(&receipt.handle)
+                    .visibility_timeout(receipt.delay_s())
+                    .build()
+            });
+            let Ok(entries) = entries.collect::<Result<Vec<_>, _>>() else {
+                continue;
+            };
+            let request = self
+                .aws
+                .sqs()
+                .await
+                .change_message_visibility_batch()
+                .queue_url(&self.url);
+            if let Err(error) = request.set_entries(Some(entries)).send().await {
+                let error = aws::failed("ChangeMessageVisibilityBatch")(error);
+                tracing::warn!(error = %error, "failed messages come back only when their visibility ends");
+            }
+        }
+    }
+}
+
+/// A message as it was received this time.
+#[derive(Debug, Clone)]
+pub(crate) struct Receipt {
+    pub(crate) handle: String,
+    /// How often it was received, this time included.
+    pub(crate) count: u32,
+}
+
+impl Receipt {
+    fn delay_s(&self) -> i32 {
+        1 << self.count.clamp(1, MAX_DELAY_LOG2)
     }
 }

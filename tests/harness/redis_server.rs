@@ -24,8 +24,15 @@ impl RedisServer {
     }
 
     async fn start_with(extra: &[&str]) -> Self {
-        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("a free port").port();
-        let mut server = Self { port, process: None, extra: extra.iter().map(ToString::to_string).collect() };
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .and_then(|socket| socket.local_addr())
+            .expect("a free port")
+            .port();
+        let mut server = Self {
+            port,
+            process: None,
+            extra: extra.iter().map(ToString::to_string).collect(),
+        };
         server.launch().await;
         server
     }
@@ -40,17 +47,37 @@ impl RedisServer {
 
     async fn launch(&mut self) {
         let process = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &self.port.to_string()])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--port",
+                &self.port.to_string(),
+            ])
             .args(&self.extra)
-            .args(["--dir", &std::env::temp_dir().to_string_lossy(), "--cluster-config-file", &self.cluster_file()])
+            .args([
+                "--dir",
+                &std::env::temp_dir().to_string_lossy(),
+                "--cluster-config-file",
+                &self.cluster_file(),
+            ])
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("redis-server starts: `make test` installs it");
         self.process = Some(process);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-            assert!(tokio::time::Instant::now() < deadline, "redis-server did not come up");
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port))
+            .await
+            .is_err()
+        {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "redis-server did not come up"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -16,7 +16,11 @@ use onepool::{
     catalog::Catalog,
     clock,
     config::Secret,
-    http::{HttpAnswer, HttpEvent, orders::OrdersApi, studio::{StudioApi, router}},
+    http::{
+        HttpAnswer, HttpEvent,
+        orders::OrdersApi,
+        studio::{StudioApi, router},
+    },
     id::{BroadcastId, ProductId},
     keys::Keys,
     ledger::Ledger,
@@ -59,6 +63,7 @@ pub struct Shop {
     /// Signs tokens.
     pub tokens: Tokens,
     studio: Router,
+    orders_queue: Queue,
     _dynamodb: DynamoDb,
 }
 
@@ -93,9 +98,12 @@ impl Shop {
         let wire = Wire::start(dynamodb.url()).await;
         let config = wire.sdk_config();
         DynamoDb::create_tables(&aws_sdk_dynamodb::Client::new(&config)).await;
-        let sandbox = Sandbox::start(Settings { secret_key: TOSS_KEY.to_owned(), ..Settings::default() })
-            .await
-            .expect("the sandbox starts");
+        let sandbox = Sandbox::start(Settings {
+            secret_key: TOSS_KEY.to_owned(),
+            ..Settings::default()
+        })
+        .await
+        .expect("the sandbox starts");
 
         let aws = Aws::from_config(config);
         let keys = Keys::new("demo");
@@ -104,15 +112,24 @@ impl Shop {
         let gate = Gate::new(connection.clone(), keys.clone());
         let ledger = Ledger::new(aws.clone(), "stock".into(), "orders".into());
         let catalog = Catalog::new(aws.clone(), "catalog".into());
-        let rooms = Rooms::new(connection.clone(), keys.clone(), aws.clone(), "http://queues/wakes".into());
-        let fence = Fence { ledger: ledger.clone(), gate: gate.clone() };
+        let rooms = Rooms::new(
+            connection.clone(),
+            keys.clone(),
+            aws.clone(),
+            "http://queues/wakes".into(),
+        );
+        let fence = Fence {
+            ledger: ledger.clone(),
+            gate: gate.clone(),
+        };
+        let orders_queue = Queue::new(aws.clone(), "http://queues/orders".into());
         let post = || Post::new(aws.clone(), wire.callback_url());
         Self {
             orders: OrdersApi {
                 tokens: tokens.clone(),
                 orders: Orders {
                     gate: gate.clone(),
-                    queue: Queue::new(aws.clone(), "http://queues/orders".into()),
+                    queue: orders_queue.clone(),
                     ledger: ledger.clone(),
                     catalog: catalog.clone(),
                     hold_period: Duration::from_secs(300),
@@ -123,7 +140,7 @@ impl Shop {
                 payments: Toss::new(sandbox.base_url().to_owned(), Secret::new(TOSS_KEY)),
                 rooms: rooms.clone(),
             },
-            pump: Pump::new(rooms.clone(), post()),
+            pump: Pump::new(rooms.clone(), post(), 5_000),
             sockets: Sockets {
                 rooms: rooms.clone(),
                 catalog: catalog.clone(),
@@ -134,8 +151,13 @@ impl Shop {
             },
             studio: router(StudioApi {
                 tokens: tokens.clone(),
-                studio: Studio { catalog, fence, rooms: rooms.clone() },
+                studio: Studio {
+                    catalog,
+                    fence,
+                    rooms: rooms.clone(),
+                },
             }),
+            orders_queue,
             redis,
             wire,
             sandbox,
@@ -151,15 +173,27 @@ impl Shop {
     #[must_use]
     pub fn token(&self, user: &str, role: Role) -> String {
         let until = clock::now() + Duration::from_secs(3_600);
-        self.tokens.sign(user.parse().expect("a user id"), "이름", role, until).expect("signs")
+        self.tokens
+            .sign(user.parse().expect("a user id"), "이름", role, until)
+            .expect("signs")
     }
 
     /// Calls a route of `broadcast-admin`. Returns the status and the body.
-    pub async fn admin(&self, method: Method, path: &str, key: Option<&str>, body: Value) -> (u16, Value) {
+    pub async fn admin(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Value,
+    ) -> (u16, Value) {
         let token = self.token("operator-1", Role::Operator);
         let headers = [("authorization", format!("Bearer {token}"))];
-        let headers = headers.iter().map(|(name, value)| (*name, value.as_str())).chain(key.map(|key| ("idempotency-key", key)));
-        self.admin_raw(method, path, headers, body.to_string()).await
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .chain(key.map(|key| ("idempotency-key", key)));
+        self.admin_raw(method, path, headers, body.to_string())
+            .await
     }
 
     /// Calls a route of `broadcast-admin` with these headers and this body.
@@ -175,47 +209,111 @@ impl Shop {
             request = request.header(name, value);
         }
         let request = request.body(Body::from(body)).expect("a request");
-        let answer = self.studio.clone().oneshot(request).await.expect("the router answers");
+        let answer = self
+            .studio
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("the router answers");
         let status = answer.status().as_u16();
-        let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
-        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX)
+            .await
+            .expect("a body");
+        (
+            status,
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        )
     }
 
     /// Puts `limited` of `pool` units of a product on air.
     pub async fn show(&self, pool: u64, limited: u64, per_viewer_limit: Option<u32>) -> Show {
-        let (status, _) =
-            self.admin(Method::PUT, "/products/p1", None, json!({ "name": "사과 5kg", "list_price": 29_900 })).await;
+        let (status, _) = self
+            .admin(
+                Method::PUT,
+                "/products/p1",
+                None,
+                json!({ "name": "사과 5kg", "list_price": 29_900 }),
+            )
+            .await;
         assert_eq!(status, 200);
         let stock = json!({ "delta": pool, "reason": "입고" });
-        assert_eq!(self.admin(Method::POST, "/products/p1/stock", Some("stock-1"), stock).await.0, 200);
-        let (status, broadcast) = self.admin(Method::POST, "/broadcasts", None, json!({ "title": "라이브" })).await;
+        assert_eq!(
+            self.admin(Method::POST, "/products/p1/stock", Some("stock-1"), stock)
+                .await
+                .0,
+            200
+        );
+        let (status, broadcast) = self
+            .admin(
+                Method::POST,
+                "/broadcasts",
+                None,
+                json!({ "title": "라이브" }),
+            )
+            .await;
         assert_eq!(status, 201);
-        let id = broadcast["broadcast_id"].as_str().expect("an id").to_owned();
-        assert_eq!(self.admin(Method::POST, &format!("/broadcasts/{id}/start"), None, Value::Null).await.0, 200);
+        let id = broadcast["broadcast_id"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
+        assert_eq!(
+            self.admin(
+                Method::POST,
+                &format!("/broadcasts/{id}/start"),
+                None,
+                Value::Null
+            )
+            .await
+            .0,
+            200
+        );
         let spotlight = json!({
             "product_id": "p1", "live_price": 19_900, "limited_quantity": limited, "per_viewer_limit": per_viewer_limit,
         });
         let path = format!("/broadcasts/{id}/products/spotlight");
         let (status, answer) = self.admin(Method::POST, &path, None, spotlight).await;
-        assert_eq!((status, &answer["remaining"]), (200, &json!(limited)), "{answer}");
-        Show { broadcast: id.parse().expect("an id"), product: "p1".parse().expect("an id") }
+        assert_eq!(
+            (status, &answer["remaining"]),
+            (200, &json!(limited)),
+            "{answer}"
+        );
+        Show {
+            broadcast: id.parse().expect("an id"),
+            product: "p1".parse().expect("an id"),
+        }
     }
 
     /// Calls a route of `order-accept`. Returns the status and the body.
     pub async fn buyer(&self, event: HttpEvent) -> (u16, Value) {
-        let HttpAnswer { status_code, body, .. } = self.orders.serve(event).await;
+        let HttpAnswer {
+            status_code, body, ..
+        } = self.orders.serve(event).await;
         (status_code, serde_json::from_str(&body).expect("JSON"))
     }
 
     /// Places an order as a viewer.
-    pub async fn order(&self, show: &Show, viewer: &str, key: &str, quantity: Value, payment: Value) -> (u16, Value) {
+    pub async fn order(
+        &self,
+        show: &Show,
+        viewer: &str,
+        key: &str,
+        quantity: Value,
+        payment: Value,
+    ) -> (u16, Value) {
         let body = json!({ "lines": [{ "product_id": show.product, "quantity": quantity }], "payment": payment });
-        self.buyer(self.order_event(&show.broadcast, viewer, key, &body.to_string())).await
+        self.buyer(self.order_event(&show.broadcast, viewer, key, &body.to_string()))
+            .await
     }
 
     /// The event of an order.
     #[must_use]
-    pub fn order_event(&self, broadcast: &BroadcastId, viewer: &str, key: &str, body: &str) -> HttpEvent {
+    pub fn order_event(
+        &self,
+        broadcast: &BroadcastId,
+        viewer: &str,
+        key: &str,
+        body: &str,
+    ) -> HttpEvent {
         let event = json!({
             "routeKey": "POST /broadcasts/{broadcast_id}/orders",
             "headers": {
@@ -236,7 +334,8 @@ impl Shop {
             "headers": { "authorization": format!("Bearer {}", self.token(viewer, Role::Viewer)) },
             "pathParameters": { "order_id": order_id },
         });
-        self.buyer(serde_json::from_value(event).expect("an event")).await
+        self.buyer(serde_json::from_value(event).expect("an event"))
+            .await
     }
 
     /// Hands all queued orders to `order-process`, in batches, until none comes back; at most `rounds` times.
@@ -257,7 +356,11 @@ impl Shop {
             waiting = again;
             waiting.extend(self.wire.take_messages("orders"));
         }
-        assert!(waiting.is_empty(), "{} orders would not settle", waiting.len());
+        assert!(
+            waiting.is_empty(),
+            "{} orders would not settle",
+            waiting.len()
+        );
     }
 
     /// Hands these messages to `order-process` as one batch.
@@ -266,10 +369,14 @@ impl Shop {
         for (index, body) in bodies.iter().enumerate() {
             let mut message = SqsMessage::default();
             message.message_id = Some(index.to_string());
+            message.receipt_handle = Some(format!("receipt-{index}"));
             message.body = Some(body.clone());
             event.records.push(message);
         }
-        batch::together(event, async |orders| self.settlement.settle(orders).await).await
+        batch::together(event, &self.orders_queue, async |orders| {
+            self.settlement.settle(orders).await
+        })
+        .await
     }
 
     /// Runs the pump for every wake there is.
@@ -283,14 +390,29 @@ impl Shop {
     /// The product as an operator reads it, after checking what holds when all is quiet: for every source
     /// `granted = left + held + sold`, nothing held, nothing sold beyond what was granted.
     pub async fn quiet(&self, product: &ProductId) -> Value {
-        let (status, view) = self.admin(Method::GET, &format!("/products/{product}"), None, Value::Null).await;
+        let (status, view) = self
+            .admin(
+                Method::GET,
+                &format!("/products/{product}"),
+                None,
+                Value::Null,
+            )
+            .await;
         assert_eq!(status, 200);
         for source in view["stock"]["sources"].as_array().expect("sources") {
             let units = |name: &str| source[name].as_u64().expect("a number");
             assert_eq!(units("held"), 0, "a hold without an owner: {source}");
-            assert_eq!(units("granted"), units("left") + units("held") + units("sold"), "gate and ledger differ: {source}");
+            assert_eq!(
+                units("granted"),
+                units("left") + units("held") + units("sold"),
+                "gate and ledger differ: {source}"
+            );
         }
-        assert_eq!(self.wire.take_messages("orders"), [] as [String; 0], "orders are left on the queue");
+        assert_eq!(
+            self.wire.take_messages("orders"),
+            [] as [String; 0],
+            "orders are left on the queue"
+        );
         view
     }
 }

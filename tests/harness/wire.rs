@@ -49,6 +49,7 @@ struct Inner {
     messages: BTreeMap<String, VecDeque<String>>,
     posts: BTreeMap<String, Vec<Value>>,
     gone: HashSet<String>,
+    delays: Vec<u64>,
 }
 
 impl Wire {
@@ -59,7 +60,9 @@ impl Wire {
             http: reqwest::Client::new(),
             state: Mutex::default(),
         });
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let router = Router::new()
             .route("/", post(call))
@@ -72,12 +75,19 @@ impl Wire {
     /// The configuration of an SDK that calls here.
     #[must_use]
     pub fn sdk_config(&self) -> SdkConfig {
-        let credentials = aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
+        let credentials =
+            aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials))
-            .retry_config(aws_config::retry::RetryConfig::standard().with_max_attempts(2).with_initial_backoff(std::time::Duration::from_millis(1)))
+            .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
+                credentials,
+            ))
+            .retry_config(
+                aws_config::retry::RetryConfig::standard()
+                    .with_max_attempts(2)
+                    .with_initial_backoff(std::time::Duration::from_millis(1)),
+            )
             .endpoint_url(&self.url)
             .build()
     }
@@ -90,19 +100,37 @@ impl Wire {
 
     /// The next `times` calls whose name contains `call` meet `fault`.
     pub fn fail(&self, call: &str, fault: Fault, times: usize) {
-        self.state().faults.extend(std::iter::repeat_n((call.to_owned(), fault), times));
+        self.state()
+            .faults
+            .extend(std::iter::repeat_n((call.to_owned(), fault), times));
     }
 
     /// How many calls there were whose name contains `call`.
     #[must_use]
     pub fn calls(&self, call: &str) -> u64 {
-        self.state().calls.iter().filter(|(name, _)| name.contains(call)).map(|(_, count)| count).sum()
+        self.state()
+            .calls
+            .iter()
+            .filter(|(name, _)| name.contains(call))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// Takes all messages that were sent to the queue of this name.
     #[must_use]
     pub fn take_messages(&self, queue: &str) -> Vec<String> {
-        self.state().messages.entry(queue.to_owned()).or_default().drain(..).collect()
+        self.state()
+            .messages
+            .entry(queue.to_owned())
+            .or_default()
+            .drain(..)
+            .collect()
+    }
+
+    /// Takes the delays, in seconds, after which failed messages come again.
+    #[must_use]
+    pub fn take_delays(&self) -> Vec<u64> {
+        std::mem::take(&mut self.state().delays)
     }
 
     /// Takes the frames that were posted to a connection.
@@ -129,19 +157,34 @@ impl Shared {
     fn count(&self, name: &str) -> Option<Fault> {
         let mut state = self.state();
         *state.calls.entry(name.to_owned()).or_default() += 1;
-        let place = state.faults.iter().position(|(call, _)| name.contains(call.as_str()))?;
+        let place = state
+            .faults
+            .iter()
+            .position(|(call, _)| name.contains(call.as_str()))?;
         state.faults.remove(place).map(|(_, fault)| fault)
     }
 }
 
 async fn call(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default().to_owned();
+    let target = headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let fault = shared.count(&target);
     match fault {
         Some(Fault::Refused(status)) => {
             let status = StatusCode::from_u16(status).expect("a status");
-            let kind = if status.is_client_error() { "ValidationException" } else { "InternalServerError" };
-            return (status, json!({ "__type": kind, "message": "refused" }).to_string()).into_response();
+            let kind = if status.is_client_error() {
+                "ValidationException"
+            } else {
+                "InternalServerError"
+            };
+            return (
+                status,
+                json!({ "__type": kind, "message": "refused" }).to_string(),
+            )
+                .into_response();
         }
         Some(Fault::TransactionConflict) => {
             let request: Value = serde_json::from_slice(&body).expect("a request");
@@ -158,25 +201,65 @@ async fn call(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
         }
         Some(Fault::AnswerLost) | None => {}
     }
-    let answer = if target.starts_with("AmazonSQS.") { sqs(&shared, &body) } else { dynamodb(&shared, &headers, body).await };
+    let answer = if target.starts_with("AmazonSQS.") {
+        sqs(&shared, &body)
+    } else {
+        dynamodb(&shared, &headers, body).await
+    };
     if fault == Some(Fault::AnswerLost) {
-        return (StatusCode::INTERNAL_SERVER_ERROR, json!({ "__type": "InternalServerError" }).to_string()).into_response();
+        return (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({ "__type": "InternalServerError" }).to_string(),
+        )
+            .into_response();
     }
     answer
 }
 
 fn sqs(shared: &Shared, body: &[u8]) -> Response {
     let request: Value = serde_json::from_slice(body).expect("a request");
+    if let Some(entries) = request["Entries"].as_array() {
+        let delays = entries
+            .iter()
+            .filter_map(|entry| entry["VisibilityTimeout"].as_u64());
+        shared.state().delays.extend(delays);
+        let done: Vec<Value> = entries
+            .iter()
+            .map(|entry| json!({ "Id": entry["Id"] }))
+            .collect();
+        return json!({ "Successful": done, "Failed": [] })
+            .to_string()
+            .into_response();
+    }
     let text = request["MessageBody"].as_str().expect("a body").to_owned();
-    let queue = request["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next()).expect("a queue").to_owned();
-    let md5: String = Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    shared.state().messages.entry(queue).or_default().push_back(text);
-    json!({ "MessageId": "1", "MD5OfMessageBody": md5 }).to_string().into_response()
+    let queue = request["QueueUrl"]
+        .as_str()
+        .and_then(|url| url.rsplit('/').next())
+        .expect("a queue")
+        .to_owned();
+    let md5: String = Md5::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    shared
+        .state()
+        .messages
+        .entry(queue)
+        .or_default()
+        .push_back(text);
+    json!({ "MessageId": "1", "MD5OfMessageBody": md5 })
+        .to_string()
+        .into_response()
 }
 
 async fn dynamodb(shared: &Shared, headers: &HeaderMap, body: Bytes) -> Response {
     let mut request = shared.http.post(&shared.dynamodb).body(body);
-    for name in ["x-amz-target", "content-type", "authorization", "x-amz-date"] {
+    for name in [
+        "x-amz-target",
+        "content-type",
+        "authorization",
+        "x-amz-date",
+    ] {
         if let Some(value) = headers.get(name) {
             request = request.header(name, value);
         }
@@ -186,16 +269,35 @@ async fn dynamodb(shared: &Shared, headers: &HeaderMap, body: Bytes) -> Response
     (status, answer.bytes().await.expect("the emulator answers")).into_response()
 }
 
-async fn connection(State(shared): State<Arc<Shared>>, Path(connection): Path<String>, body: Bytes) -> Response {
+async fn connection(
+    State(shared): State<Arc<Shared>>,
+    Path(connection): Path<String>,
+    body: Bytes,
+) -> Response {
     let fault = shared.count("PostToConnection");
     if shared.state().gone.contains(&connection) {
-        return (StatusCode::GONE, [("x-amzn-errortype", "GoneException")], "{}").into_response();
+        return (
+            StatusCode::GONE,
+            [("x-amzn-errortype", "GoneException")],
+            "{}",
+        )
+            .into_response();
     }
     if let Some(Fault::Refused(status)) = fault {
         let status = StatusCode::from_u16(status).expect("a status");
-        return (status, [("x-amzn-errortype", "LimitExceededException")], "{}").into_response();
+        return (
+            status,
+            [("x-amzn-errortype", "LimitExceededException")],
+            "{}",
+        )
+            .into_response();
     }
     let frame = serde_json::from_slice(&body).expect("a frame is JSON");
-    shared.state().posts.entry(connection).or_default().push(frame);
+    shared
+        .state()
+        .posts
+        .entry(connection)
+        .or_default()
+        .push(frame);
     StatusCode::OK.into_response()
 }

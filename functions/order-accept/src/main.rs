@@ -7,5 +7,8 @@ use onepool::{app, http::HttpEvent};
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let api = app::order_accept()?;
-    run(service_fn(async |event: LambdaEvent<HttpEvent>| Ok::<_, Error>(api.serve(event.payload).await))).await
+    run(service_fn(async |event: LambdaEvent<HttpEvent>| {
+        Ok::<_, Error>(api.serve(event.payload).await)
+    }))
+    .await
 }

@@ -7,9 +7,14 @@ use onepool::{app, batch};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let settlement = app::order_process()?;
+    let (settlement, queue) = app::order_process()?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(batch::together(event.payload, async |orders| settlement.settle(orders).await).await)
+        Ok::<_, Error>(
+            batch::together(event.payload, &queue, async |orders| {
+                settlement.settle(orders).await
+            })
+            .await,
+        )
     }))
     .await
 }

@@ -7,9 +7,9 @@ use onepool::{app, batch};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let pump = app::stock_fanout()?;
+    let (pump, queue) = app::stock_fanout()?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(batch::each(event.payload, |wake| pump.run(wake)).await)
+        Ok::<_, Error>(batch::each(event.payload, &queue, |wake| pump.run(wake)).await)
     }))
     .await
 }

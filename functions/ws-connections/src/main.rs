@@ -7,5 +7,8 @@ use onepool::{app, room::socket::SocketEvent};
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let sockets = app::ws_connections()?;
-    run(service_fn(async |event: LambdaEvent<SocketEvent>| Ok::<_, Error>(sockets.serve(event.payload).await?))).await
+    run(service_fn(async |event: LambdaEvent<SocketEvent>| {
+        Ok::<_, Error>(sockets.serve(event.payload).await?)
+    }))
+    .await
 }

@@ -30,15 +30,9 @@ pub fn measure(filter: &Filter, report: &mut Report) -> Result<()> {
         redis_port: 1,
     };
     for name in function::ALL {
-        let figures = ["init", "init", "rss", "size"];
-        let units = ["cpu_ms", "wall_ms", "mib", "mib"];
-        let names: Vec<String> = figures
-            .iter()
-            .zip(units)
-            .map(|(figure, unit)| format!("{figure}.{name}.{unit}"))
-            .collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        if !filter.wants(&names) {
+        let [cpu, wall] = ["cpu", "wall"].map(|time| format!("init.{name}.{time}_ms"));
+        let [memory, size] = ["rss", "size"].map(|what| format!("{what}.{name}.mib"));
+        if !filter.wants(&[&cpu, &wall, &memory, &size]) {
             continue;
         }
         eprintln!("start: {name}");
@@ -48,11 +42,11 @@ pub fn measure(filter: &Filter, report: &mut Report) -> Result<()> {
             .map(|_| start(name, services))
             .collect::<Result<_>>()?;
         let each = |value: fn(&Start) -> f64| starts.iter().map(value).collect::<Vec<_>>();
-        report.add(names[0], least(&each(|start| start.cpu_ms)), "ms");
-        report.add(names[1], least(&each(|start| start.wall_ms)), "ms");
-        report.add(names[2], median(each(|start| start.resident_mib)), "MiB");
+        report.add(cpu, least(&each(|start| start.cpu_ms)), "ms");
+        report.add(wall, least(&each(|start| start.wall_ms)), "ms");
+        report.add(memory, median(each(|start| start.resident_mib)), "MiB");
         report.add(
-            names[3],
+            size,
             fs::metadata(file)?.len() as f64 / (1_024.0 * 1_024.0),
             "MiB",
         );

@@ -41,6 +41,17 @@ pub struct Addresses {
     pub stack: BTreeMap<String, String>,
     /// The queues of the stack by logical id.
     pub queues: BTreeMap<String, String>,
+    /// What is on air in the demo shop, once it is.
+    pub demo: Option<Demo>,
+}
+
+/// A broadcast to try things on.
+#[derive(Debug, Serialize)]
+pub struct Demo {
+    /// The broadcast.
+    pub broadcast_id: String,
+    /// What it sells.
+    pub product_id: String,
 }
 
 /// One token for each role.

@@ -99,6 +99,8 @@ pub async fn deploy(aws: &Aws, config: &Config, around: &Surroundings<'_>) -> Re
         ("TossSecretName", &toss_secret),
         ("TossBaseUrl", around.toss_base_url),
         ("CallbackBaseUrl", around.callback_base_url),
+        // About half of what the emulator can post.
+        ("CallbackBudget", "250"),
     ];
     for (position, (key, value)) in parameters.into_iter().enumerate() {
         let member = format!("Parameters.member.{}", position + 1);

@@ -53,7 +53,7 @@ pub async fn run(config: &Config) -> Result<bool> {
 async fn up_and_show(config: &Config, folder: &Folder, processes: &Processes) -> Result<bool> {
     let since = Instant::now();
     say::note("Onepool을 띄웁니다", "starting Onepool");
-    let live = live::start(config, folder, processes).await?;
+    let mut live = live::start(config, folder, processes).await?;
     let on_air = seed::demo_shop(&live).await?;
     say::note(
         &format!("{:.1}초 만에 준비됨", since.elapsed().as_secs_f64()),
@@ -67,7 +67,7 @@ async fn up_and_show(config: &Config, folder: &Folder, processes: &Processes) ->
             show::reopen(&live, &last).await?
         }
     };
-    live.introduce(&on_air);
+    live.introduce(&on_air)?;
     stay_up(&live).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::addresses::{Addresses, Tokens};
+use crate::addresses::{Addresses, Demo, Tokens};
 use crate::aws::Aws;
 use crate::config::Config;
 use crate::deploy::{self, Stack, Surroundings};
@@ -73,6 +73,7 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
         aws: emulator.aws.endpoint.clone(),
         stack: stack.outputs.clone(),
         queues: stack.queues.clone(),
+        demo: None,
     };
     let local_json = folder.local_json();
     addresses.write(&local_json)?;
@@ -88,8 +89,13 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
 }
 
 impl Live {
-    /// Says where everything is, with commands to paste.
-    pub fn introduce(&self, on_air: &OnAir) {
+    /// Says where everything is, to programs and to people, with commands to paste.
+    pub fn introduce(&mut self, on_air: &OnAir) -> Result<()> {
+        self.addresses.demo = Some(Demo {
+            broadcast_id: on_air.broadcast_id.clone(),
+            product_id: on_air.product_id.clone(),
+        });
+        self.addresses.write(&self.local_json)?;
         let Addresses {
             http,
             websocket,
@@ -121,5 +127,6 @@ impl Live {
         println!("  npx wscat -c '{websocket}?broadcast_id={broadcast}&token={viewer}'");
         println!();
         say::note("멈추려면 Ctrl-C", "Ctrl-C stops everything");
+        Ok(())
     }
 }

@@ -45,8 +45,15 @@ impl Fence {
     ///
     /// # Errors
     /// [`Error::IdempotencyConflict`], or a store failed; asking again with the same cause is safe.
-    pub async fn add(&self, product: &ProductId, units: u64, cause: &Cause, now: Timestamp) -> Result<(), Error> {
-        self.grant_to(None, Source::Pool, product, units, cause, now).await
+    pub async fn add(
+        &self,
+        product: &ProductId,
+        units: u64,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.grant_to(None, Source::Pool, product, units, cause, now)
+            .await
     }
 
     /// Takes `units` out of the pool and out of the shop.
@@ -54,8 +61,16 @@ impl Fence {
     /// # Errors
     /// [`Error::InsufficientPool`], [`Error::IdempotencyConflict`], or a store failed; asking again with the same cause is
     /// safe.
-    pub async fn remove(&self, product: &ProductId, units: u64, cause: &Cause, now: Timestamp) -> Result<(), Error> {
-        self.withdraw_from(&Source::Pool, None, product, units, units, cause, now).await.map(drop)
+    pub async fn remove(
+        &self,
+        product: &ProductId,
+        units: u64,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.withdraw_from(&Source::Pool, None, product, units, units, cause, now)
+            .await
+            .map(drop)
     }
 
     /// Carves `units` out of the pool for a broadcast.
@@ -71,7 +86,15 @@ impl Fence {
         cause: &Cause,
         now: Timestamp,
     ) -> Result<(), Error> {
-        self.grant_to(Some(Source::Pool), Source::Live(broadcast.clone()), product, units, cause, now).await
+        self.grant_to(
+            Some(Source::Pool),
+            Source::Live(broadcast.clone()),
+            product,
+            units,
+            cause,
+            now,
+        )
+        .await
     }
 
     /// Gives up to `most` free units of a broadcast back to the pool, or none if fewer than `least` are free. Returns how
@@ -89,14 +112,28 @@ impl Fence {
         now: Timestamp,
     ) -> Result<u64, Error> {
         let source = Source::Live(broadcast.clone());
-        self.withdraw_from(&source, Some(Source::Pool), product, least, most, cause, now).await
+        self.withdraw_from(
+            &source,
+            Some(Source::Pool),
+            product,
+            least,
+            most,
+            cause,
+            now,
+        )
+        .await
     }
 
     /// Makes the gate follow the ledger for one source.
     ///
     /// # Errors
     /// A store failed; asking again is safe.
-    pub async fn follow(&self, source: &Source, product: &ProductId, now: Timestamp) -> Result<Option<StockRow>, Error> {
+    pub async fn follow(
+        &self,
+        source: &Source,
+        product: &ProductId,
+        now: Timestamp,
+    ) -> Result<Option<StockRow>, Error> {
         let row = self.ledger.stock_row(product, source).await?;
         if let Some(row) = &row {
             self.gate.grant(row, now).await?;
@@ -113,7 +150,14 @@ impl Fence {
         cause: &Cause,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let change = change(product, from.clone().map(|source| (source, None)), Some(to.clone()), units, cause, now);
+        let change = change(
+            product,
+            from.clone().map(|source| (source, None)),
+            Some(to.clone()),
+            units,
+            cause,
+            now,
+        );
         match self.ledger.move_units(&change).await? {
             Moved::Now | Moved::Already => {}
             Moved::Conflict => return Err(Error::IdempotencyConflict),
@@ -126,7 +170,10 @@ impl Fence {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a move has two ends, a range and a cause; one private caller each")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a move has two ends, a range and a cause; one private caller each"
+    )]
     async fn withdraw_from(
         &self,
         from: &Source,
@@ -137,7 +184,11 @@ impl Fence {
         cause: &Cause,
         now: Timestamp,
     ) -> Result<u64, Error> {
-        match self.ledger.moved(product, &cause.id, &cause.fingerprint).await? {
+        match self
+            .ledger
+            .moved(product, &cause.id, &cause.fingerprint)
+            .await?
+        {
             Some(Moved::Conflict) => return Err(Error::IdempotencyConflict),
             // Done before; what an interrupted try left withdrawn comes back with the grants below.
             Some(Moved::Already | Moved::Now | Moved::Short(_) | Moved::Stale) => {
@@ -150,15 +201,30 @@ impl Fence {
         }
         for _ in 0..MAX_TRIES {
             let Some(row) = self.follow(from, product, now).await? else {
-                return if least == 0 { Ok(0) } else { Err(Error::InsufficientPool { left: 0 }) };
+                return if least == 0 {
+                    Ok(0)
+                } else {
+                    Err(Error::InsufficientPool { left: 0 })
+                };
             };
-            let units = match self.gate.withdraw(from, product, most, least, row.version).await? {
+            let units = match self
+                .gate
+                .withdraw(from, product, most, least, row.version)
+                .await?
+            {
                 Withdrawn::Units(0) => return Ok(0),
                 Withdrawn::Units(units) => units,
                 Withdrawn::Short(left) => return Err(Error::InsufficientPool { left }),
                 Withdrawn::Stale | Withdrawn::Unknown => continue,
             };
-            let change = change(product, Some((from.clone(), Some(row.version))), to.clone(), units, cause, now);
+            let change = change(
+                product,
+                Some((from.clone(), Some(row.version))),
+                to.clone(),
+                units,
+                cause,
+                now,
+            );
             let moved = self.ledger.move_units(&change).await?;
             for source in [Some(from), to.as_ref()].into_iter().flatten() {
                 self.follow(source, product, now).await?;

@@ -132,12 +132,19 @@ impl Studio {
     ///
     /// # Errors
     /// [`Error::Invalid`], or a store failed.
-    pub async fn put_product(&self, product_id: ProductId, body: ProductBody) -> Result<ProductView, Error> {
+    pub async fn put_product(
+        &self,
+        product_id: ProductId,
+        body: ProductBody,
+    ) -> Result<ProductView, Error> {
         let product = Product {
             product_id,
             name: text("name", body.name)?,
             list_price: price("list_price", body.list_price)?,
-            thumbnail_url: body.thumbnail_url.map(|url| link("thumbnail_url", url)).transpose()?,
+            thumbnail_url: body
+                .thumbnail_url
+                .map(|url| link("thumbnail_url", url))
+                .transpose()?,
         };
         self.catalog.put_product(&product).await?;
         self.view(product).await
@@ -158,7 +165,11 @@ impl Studio {
         let mut stock = StockView::default();
         for (row, gate) in rows.iter().zip(gates) {
             // A gate that has forgotten would be loaded with what the ledger has not sold.
-            let gate = gate.unwrap_or(GateStock { left: row.unsold, held: 0, version: 0 });
+            let gate = gate.unwrap_or(GateStock {
+                left: row.unsold,
+                held: 0,
+                version: 0,
+            });
             stock.on_hand += row.unsold;
             stock.sold += row.sold;
             stock.held += gate.held;
@@ -189,14 +200,19 @@ impl Studio {
     ) -> Result<ProductView, Error> {
         let units = body.delta.unsigned_abs();
         if units == 0 || units > MAX_UNITS {
-            return Err(Error::invalid("delta", format!("-{MAX_UNITS}..={MAX_UNITS}, not 0")));
+            return Err(Error::invalid(
+                "delta",
+                format!("-{MAX_UNITS}..={MAX_UNITS}, not 0"),
+            ));
         }
         let cause = request.cause(text("reason", body.reason)?);
         let known = self.catalog.product(product).await?;
         if body.delta > 0 {
             self.fence.add(product, units, &cause, clock::now()).await?;
         } else {
-            self.fence.remove(product, units, &cause, clock::now()).await?;
+            self.fence
+                .remove(product, units, &cause, clock::now())
+                .await?;
         }
         self.view(known).await
     }
@@ -205,7 +221,11 @@ impl Studio {
     ///
     /// # Errors
     /// [`Error::Invalid`], or a store failed.
-    pub async fn create_broadcast(&self, request: &Request, body: BroadcastBody) -> Result<Broadcast, Error> {
+    pub async fn create_broadcast(
+        &self,
+        request: &Request,
+        body: BroadcastBody,
+    ) -> Result<Broadcast, Error> {
         let broadcast_id = format!("b{}", &id::digest(&["broadcast", &request.id], 10)[..12])
             .parse()
             .map_err(|_| Error::Corrupt("a broadcast id".to_owned()))?;
@@ -242,9 +262,16 @@ impl Studio {
         let known = self.catalog.broadcast(broadcast).await?;
         match known.status {
             BroadcastStatus::Live => Ok(known),
-            BroadcastStatus::Ended => Err(Error::invalid("broadcast_id", "a broadcast that has not ended")),
+            BroadcastStatus::Ended => Err(Error::invalid(
+                "broadcast_id",
+                "a broadcast that has not ended",
+            )),
             BroadcastStatus::Scheduled => {
-                let live = Broadcast { status: BroadcastStatus::Live, started_at: Some(clock::now()), ..known };
+                let live = Broadcast {
+                    status: BroadcastStatus::Live,
+                    started_at: Some(clock::now()),
+                    ..known
+                };
                 self.write(&live).await?;
                 Ok(live)
             }
@@ -275,7 +302,9 @@ impl Studio {
 
     async fn write(&self, broadcast: &Broadcast) -> Result<(), Error> {
         self.catalog.put_broadcast(broadcast).await?;
-        self.rooms.show_broadcast(&broadcast.broadcast_id, &shown_broadcast(broadcast)).await
+        self.rooms
+            .show_broadcast(&broadcast.broadcast_id, &shown_broadcast(broadcast))
+            .await
     }
 }
 
@@ -289,7 +318,11 @@ fn text(field: &'static str, value: String) -> Result<String, Error> {
 }
 
 fn price(field: &'static str, value: u64) -> Result<u64, Error> {
-    if (1..=MAX_PRICE).contains(&value) { Ok(value) } else { Err(Error::invalid(field, format!("1..={MAX_PRICE}"))) }
+    if (1..=MAX_PRICE).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Error::invalid(field, format!("1..={MAX_PRICE}")))
+    }
 }
 
 fn link(field: &'static str, value: String) -> Result<String, Error> {

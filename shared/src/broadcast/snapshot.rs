@@ -37,15 +37,35 @@ pub fn shown_product(product: &Product, spotlight: &Spotlight) -> Value {
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such broadcast, or a store failed.
-pub async fn snapshot(rooms: &Rooms, catalog: &Catalog, broadcast: &BroadcastId) -> Result<Snapshot, Error> {
+pub async fn snapshot(
+    rooms: &Rooms,
+    catalog: &Catalog,
+    broadcast: &BroadcastId,
+) -> Result<Snapshot, Error> {
     if let Some(snapshot) = rooms.snapshot(broadcast).await? {
         return Ok(snapshot);
     }
     let known = catalog.broadcast(broadcast).await?;
-    for spotlight in catalog.spotlights(broadcast).await?.iter().filter(|spotlight| spotlight.open) {
+    for spotlight in catalog
+        .spotlights(broadcast)
+        .await?
+        .iter()
+        .filter(|spotlight| spotlight.open)
+    {
         let product = catalog.product(&spotlight.product_id).await?;
-        rooms.show_product(broadcast, &product.product_id, Some(&shown_product(&product, spotlight))).await?;
+        rooms
+            .show_product(
+                broadcast,
+                &product.product_id,
+                Some(&shown_product(&product, spotlight)),
+            )
+            .await?;
     }
-    rooms.show_broadcast(broadcast, &shown_broadcast(&known)).await?;
-    rooms.snapshot(broadcast).await?.ok_or(Error::NotFound("broadcast"))
+    rooms
+        .show_broadcast(broadcast, &shown_broadcast(&known))
+        .await?;
+    rooms
+        .snapshot(broadcast)
+        .await?
+        .ok_or(Error::NotFound("broadcast"))
 }

@@ -52,10 +52,19 @@ impl Studio {
     ) -> Result<Value, Error> {
         let now = clock::now();
         if !(1..=MAX_UNITS).contains(&body.limited_quantity) {
-            return Err(Error::invalid("limited_quantity", format!("1..={MAX_UNITS}")));
+            return Err(Error::invalid(
+                "limited_quantity",
+                format!("1..={MAX_UNITS}"),
+            ));
         }
-        if body.per_viewer_limit.is_some_and(|limit| !(1..=MAX_QUANTITY).contains(&limit)) {
-            return Err(Error::invalid("per_viewer_limit", format!("1..={MAX_QUANTITY}")));
+        if body
+            .per_viewer_limit
+            .is_some_and(|limit| !(1..=MAX_QUANTITY).contains(&limit))
+        {
+            return Err(Error::invalid(
+                "per_viewer_limit",
+                format!("1..={MAX_QUANTITY}"),
+            ));
         }
         if body.ends_at.is_some_and(|end| end <= now) {
             return Err(Error::invalid("ends_at", "a time to come"));
@@ -63,8 +72,14 @@ impl Studio {
         let live_price = price("live_price", body.live_price)?;
         self.require_live(broadcast).await?;
         let product = self.catalog.product(&body.product_id).await?;
-        let earlier = self.catalog.spotlight(broadcast, &product.product_id).await?;
-        let fenced = earlier.as_ref().filter(|spotlight| spotlight.open).map_or(0, |spotlight| spotlight.limited_quantity);
+        let earlier = self
+            .catalog
+            .spotlight(broadcast, &product.product_id)
+            .await?;
+        let fenced = earlier
+            .as_ref()
+            .filter(|spotlight| spotlight.open)
+            .map_or(0, |spotlight| spotlight.limited_quantity);
         let spotlight = Spotlight {
             product_id: body.product_id,
             live_price,
@@ -77,9 +92,25 @@ impl Studio {
         };
         if earlier.is_none() {
             // Known before it has units, so that the end of the broadcast finds them whatever happens here.
-            self.catalog.put_spotlight(broadcast, &Spotlight { open: false, ..spotlight.clone() }).await?;
+            self.catalog
+                .put_spotlight(
+                    broadcast,
+                    &Spotlight {
+                        open: false,
+                        ..spotlight.clone()
+                    },
+                )
+                .await?;
         }
-        self.fence_to(request, broadcast, &product.product_id, fenced, body.limited_quantity, now).await?;
+        self.fence_to(
+            request,
+            broadcast,
+            &product.product_id,
+            fenced,
+            body.limited_quantity,
+            now,
+        )
+        .await?;
         self.show(broadcast, &product, &spotlight, now).await
     }
 
@@ -105,10 +136,22 @@ impl Studio {
             spotlight.paused = paused;
         }
         if let Some(add) = change.add_quantity {
-            let quantity = known.limited_quantity.checked_add_signed(add).filter(|units| *units <= MAX_UNITS);
-            spotlight.limited_quantity =
-                quantity.ok_or_else(|| Error::invalid("add_quantity", format!("0..={MAX_UNITS} in total")))?;
-            self.fence_to(request, broadcast, product, known.limited_quantity, spotlight.limited_quantity, now).await?;
+            let quantity = known
+                .limited_quantity
+                .checked_add_signed(add)
+                .filter(|units| *units <= MAX_UNITS);
+            spotlight.limited_quantity = quantity.ok_or_else(|| {
+                Error::invalid("add_quantity", format!("0..={MAX_UNITS} in total"))
+            })?;
+            self.fence_to(
+                request,
+                broadcast,
+                product,
+                known.limited_quantity,
+                spotlight.limited_quantity,
+                now,
+            )
+            .await?;
         }
         let details = self.catalog.product(product).await?;
         self.show(broadcast, &details, &spotlight, now).await
@@ -124,8 +167,11 @@ impl Studio {
         broadcast: &BroadcastId,
         product: &ProductId,
     ) -> Result<Value, Error> {
-        let spotlight =
-            self.catalog.spotlight(broadcast, product).await?.ok_or(Error::NotFound("product in this broadcast"))?;
+        let spotlight = self
+            .catalog
+            .spotlight(broadcast, product)
+            .await?
+            .ok_or(Error::NotFound("product in this broadcast"))?;
         let returned = self.close(request, broadcast, &spotlight).await?;
         Ok(json!({ "status": "closed", "returned": returned }))
     }
@@ -139,16 +185,28 @@ impl Studio {
     ) -> Result<u64, Error> {
         let now = clock::now();
         let (product, source) = (&spotlight.product_id, Source::Live(broadcast.clone()));
-        let closed = Spotlight { open: false, ..spotlight.clone() };
+        let closed = Spotlight {
+            open: false,
+            ..spotlight.clone()
+        };
         self.catalog.put_spotlight(broadcast, &closed).await?;
-        self.fence.gate.set_terms(&source, product, &closed.terms()).await?;
+        self.fence
+            .gate
+            .set_terms(&source, product, &closed.terms())
+            .await?;
         // Each closing is a request of its own: the same key may close every product of a broadcast.
         let mut cause = request.cause(format!("off air in {broadcast}"));
         cause.id = crate::id::digest(&["close", &request.id, product.as_str()], 16);
-        let returned = self.fence.give_back(broadcast, product, (0, fence::ALL), &cause, now).await?;
+        let returned = self
+            .fence
+            .give_back(broadcast, product, (0, fence::ALL), &cause, now)
+            .await?;
         self.rooms.show_product(broadcast, product, None).await?;
         if spotlight.open {
-            let event = Event::ProductClosed { product_id: product.clone(), reason: ClosedReason::Ended };
+            let event = Event::ProductClosed {
+                product_id: product.clone(),
+                reason: ClosedReason::Ended,
+            };
             self.rooms.append(broadcast, &[(None, event)], now).await?;
         }
         Ok(returned)
@@ -166,12 +224,20 @@ impl Studio {
     ) -> Result<(), Error> {
         let cause = request.cause(format!("on air in {broadcast}"));
         if to > from {
-            self.fence.carve(broadcast, product, to - from, &cause, now).await
+            self.fence
+                .carve(broadcast, product, to - from, &cause, now)
+                .await
         } else if to < from {
             let units = from - to;
-            self.fence.give_back(broadcast, product, (units, units), &cause, now).await.map(drop)
+            self.fence
+                .give_back(broadcast, product, (units, units), &cause, now)
+                .await
+                .map(drop)
         } else {
-            self.fence.follow(&Source::Live(broadcast.clone()), product, now).await.map(drop)
+            self.fence
+                .follow(&Source::Live(broadcast.clone()), product, now)
+                .await
+                .map(drop)
         }
     }
 
@@ -185,13 +251,29 @@ impl Studio {
     ) -> Result<Value, Error> {
         let source = Source::Live(broadcast.clone());
         self.catalog.put_spotlight(broadcast, spotlight).await?;
-        self.fence.gate.set_terms(&source, &product.product_id, &spotlight.terms()).await?;
-        let stock = self.fence.gate.stock(&product.product_id, &[&source]).await?;
-        let remaining = stock.first().copied().flatten().map_or(0, |stock| stock.left);
+        self.fence
+            .gate
+            .set_terms(&source, &product.product_id, &spotlight.terms())
+            .await?;
+        let stock = self
+            .fence
+            .gate
+            .stock(&product.product_id, &[&source])
+            .await?;
+        let remaining = stock
+            .first()
+            .copied()
+            .flatten()
+            .map_or(0, |stock| stock.left);
         let mut shown = shown_product(product, spotlight);
-        self.rooms.show_product(broadcast, &product.product_id, Some(&shown)).await?;
+        self.rooms
+            .show_product(broadcast, &product.product_id, Some(&shown))
+            .await?;
         let event = if spotlight.paused {
-            Event::ProductClosed { product_id: product.product_id.clone(), reason: ClosedReason::Paused }
+            Event::ProductClosed {
+                product_id: product.product_id.clone(),
+                reason: ClosedReason::Paused,
+            }
         } else {
             shown["remaining"] = json!(remaining);
             Event::ProductSpotlight { product: shown }
@@ -206,7 +288,11 @@ impl Studio {
         }))
     }
 
-    async fn on_air(&self, broadcast: &BroadcastId, product: &ProductId) -> Result<Spotlight, Error> {
+    async fn on_air(
+        &self,
+        broadcast: &BroadcastId,
+        product: &ProductId,
+    ) -> Result<Spotlight, Error> {
         self.require_live(broadcast).await?;
         self.catalog
             .spotlight(broadcast, product)
@@ -219,7 +305,10 @@ impl Studio {
         if self.catalog.broadcast(broadcast).await?.status == BroadcastStatus::Live {
             Ok(())
         } else {
-            Err(Error::invalid("broadcast_id", "a broadcast on air: start it first"))
+            Err(Error::invalid(
+                "broadcast_id",
+                "a broadcast on air: start it first",
+            ))
         }
     }
 }

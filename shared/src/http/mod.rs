@@ -73,7 +73,11 @@ impl HttpEvent {
         let body = self.body.as_deref().unwrap_or_default();
         if self.is_base64_encoded {
             let engine = base64::engine::general_purpose::STANDARD;
-            parse_body(&engine.decode(body).map_err(|_| Error::invalid("body", "Base64, as announced"))?)
+            parse_body(
+                &engine
+                    .decode(body)
+                    .map_err(|_| Error::invalid("body", "Base64, as announced"))?,
+            )
         } else {
             parse_body(body.as_bytes())
         }
@@ -98,8 +102,16 @@ pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 /// [`Error::Invalid`] if it is missing, too long, or not visible ASCII.
 pub fn idempotency_key(header: Option<&str>) -> Result<&str, Error> {
     header
-        .filter(|key| (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
-        .ok_or_else(|| Error::invalid("Idempotency-Key", format!("a header of 1..={MAX_IDEMPOTENCY_KEY} visible characters")))
+        .filter(|key| {
+            (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic())
+        })
+        .ok_or_else(|| {
+            Error::invalid(
+                "Idempotency-Key",
+                format!("a header of 1..={MAX_IDEMPOTENCY_KEY} visible characters"),
+            )
+        })
 }
 
 impl HttpAnswer {
@@ -143,9 +155,17 @@ fn log_failure(error: &Error) {
 }
 
 /// The identity of a request under an Idempotency-Key, and its fingerprint.
-pub(crate) fn request_identity(user: &str, key: &str, method_and_path: &str, body: &[u8]) -> (String, String) {
+pub(crate) fn request_identity(
+    user: &str,
+    key: &str,
+    method_and_path: &str,
+    body: &[u8],
+) -> (String, String) {
     let body = String::from_utf8_lossy(body);
-    (id::digest(&["request", user, key], 16), id::digest(&[method_and_path, &body], 16))
+    (
+        id::digest(&["request", user, key], 16),
+        id::digest(&[method_and_path, &body], 16),
+    )
 }
 
 mod headers_as_map {
@@ -172,7 +192,9 @@ mod tests {
         let wrong: Result<u32, Error> = parse_body(b"{");
         assert!(matches!(wrong, Err(Error::Invalid { field: "body", .. })));
         let large: Result<String, Error> = parse_body(&vec![b' '; MAX_BODY + 1]);
-        assert!(matches!(large, Err(Error::Invalid { field: "body", expected }) if expected.contains("65536")));
+        assert!(
+            matches!(large, Err(Error::Invalid { field: "body", expected }) if expected.contains("65536"))
+        );
     }
 
     #[test]
@@ -186,7 +208,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_what_an_http_api_expects() {
-        let answer = serde_json::to_value(HttpAnswer::json(202, &serde_json::json!({"a": 1}))).expect("serializes");
+        let answer = serde_json::to_value(HttpAnswer::json(202, &serde_json::json!({"a": 1})))
+            .expect("serializes");
         assert_eq!(
             answer,
             serde_json::json!({"statusCode": 202, "headers": {"content-type": "application/json"}, "body": "{\"a\":1}"})

@@ -25,23 +25,34 @@ impl OrdersApi {
             _ => Err(Error::NotFound("route")),
         };
         let answer = answer.unwrap_or_else(|error| HttpAnswer::problem(&error, event.language()));
-        tracing::info!(route = event.route_key, status = answer.status_code, "answered");
+        tracing::info!(
+            route = event.route_key,
+            status = answer.status_code,
+            "answered"
+        );
         answer
     }
 
     async fn place(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
         let caller = self.tokens.verify_header(event.header("authorization"))?;
         caller.require(Role::Viewer)?;
-        let broadcast: BroadcastId = parameter(event, "broadcast_id").ok_or(Error::NotFound("broadcast"))?;
+        let broadcast: BroadcastId =
+            parameter(event, "broadcast_id").ok_or(Error::NotFound("broadcast"))?;
         let key = idempotency_key(event.header("idempotency-key"))?;
-        let receipt = self.orders.accept(&caller, &broadcast, key, event.json()?, event.language()).await?;
+        let receipt = self
+            .orders
+            .accept(&caller, &broadcast, key, event.json()?, event.language())
+            .await?;
         Ok(HttpAnswer::json(202, &receipt))
     }
 
     async fn status(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
         let caller = self.tokens.verify_header(event.header("authorization"))?;
         let order: OrderId = parameter(event, "order_id").ok_or(Error::NotFound("order"))?;
-        Ok(HttpAnswer::json(200, &self.orders.status(&caller, &order).await?))
+        Ok(HttpAnswer::json(
+            200,
+            &self.orders.status(&caller, &order).await?,
+        ))
     }
 }
 

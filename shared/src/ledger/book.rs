@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 
 use super::{
     Ledger, MAX_ACTIONS, MAX_TRIES, OrderRecord, stock_key,
@@ -37,13 +39,18 @@ impl Ledger {
     /// Enters `orders`, which differ from one another. One answer an order, in their order; an order whose outcome is not
     /// known has an error and may be entered again.
     pub async fn book(&self, orders: &[AcceptedOrder]) -> Vec<Result<Booking, Error>> {
-        let mut answers: Vec<Option<Result<Booking, Error>>> = orders.iter().map(|_| None).collect();
+        let mut answers: Vec<Option<Result<Booking, Error>>> =
+            orders.iter().map(|_| None).collect();
         let mut packs: VecDeque<Vec<usize>> = pack(orders).into();
         while let Some(members) = packs.pop_front() {
             match self.book_pack(orders, &members, &mut answers).await {
                 Ok(()) => {}
-                Err(Refused::DoesNotFit(rest)) if rest.len() == 1 => answers[rest[0]] = Some(Ok(Booking::SoldOut)),
-                Err(Refused::DoesNotFit(rest)) => packs.extend(rest.into_iter().map(|order| vec![order])),
+                Err(Refused::DoesNotFit(rest)) if rest.len() == 1 => {
+                    answers[rest[0]] = Some(Ok(Booking::SoldOut))
+                }
+                Err(Refused::DoesNotFit(rest)) => {
+                    packs.extend(rest.into_iter().map(|order| vec![order]))
+                }
                 Err(Refused::Failed(rest, error)) => {
                     tracing::warn!(error = %error, orders = rest.len(), "booking failed; the queue brings the orders again");
                     for order in rest {
@@ -55,7 +62,10 @@ impl Ledger {
                 }
             }
         }
-        answers.into_iter().map(|answer| answer.unwrap_or(Err(Error::Conflict))).collect()
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or(Err(Error::Conflict)))
+            .collect()
     }
 
     /// Books the members of one transaction. Orders that are there already are answered and left out.
@@ -88,7 +98,12 @@ impl Ledger {
             };
 
             let mut reasons = reasons.into_iter();
-            let fits = reasons.by_ref().take(demand.len()).filter(|reason| matches!(reason, Refusal::Condition(_))).count() == 0;
+            let fits = reasons
+                .by_ref()
+                .take(demand.len())
+                .filter(|reason| matches!(reason, Refusal::Condition(_)))
+                .count()
+                == 0;
             let known = members.len();
             let mut rest = Vec::with_capacity(known);
             for (&member, reason) in members.iter().zip(reasons) {
@@ -181,12 +196,16 @@ enum Refused {
 }
 
 /// Units wanted of every stock row.
-fn demand<'a>(orders: impl Iterator<Item = &'a AcceptedOrder>) -> BTreeMap<(Source, ProductId), u64> {
+fn demand<'a>(
+    orders: impl Iterator<Item = &'a AcceptedOrder>,
+) -> BTreeMap<(Source, ProductId), u64> {
     let mut demand = BTreeMap::new();
     for order in orders {
         let source = Source::Live(order.order_id.broadcast());
         for line in &order.lines {
-            *demand.entry((source.clone(), line.product_id.clone())).or_default() += u64::from(line.quantity);
+            *demand
+                .entry((source.clone(), line.product_id.clone()))
+                .or_default() += u64::from(line.quantity);
         }
     }
     demand
@@ -225,9 +244,16 @@ mod tests {
             user_id: user,
             lines: products
                 .iter()
-                .map(|product| Line { product_id: product.parse().expect("an id"), quantity: 1, unit_price: 1 })
+                .map(|product| Line {
+                    product_id: product.parse().expect("an id"),
+                    quantity: 1,
+                    unit_price: 1,
+                })
                 .collect(),
-            payment: PaymentMethod::BillingKey { billing_key: "bk".into(), customer_key: "ck".into() },
+            payment: PaymentMethod::BillingKey {
+                billing_key: "bk".into(),
+                customer_key: "ck".into(),
+            },
             accepted_at: Timestamp::from_millis(0),
         }
     }
@@ -242,10 +268,18 @@ mod tests {
     #[test]
     fn no_transaction_has_more_actions_than_dynamodb_takes() {
         let orders: Vec<_> = (0..300)
-            .map(|number| order(number, &[&format!("p{}", number % 70), &format!("q{number}")]))
+            .map(|number| {
+                order(
+                    number,
+                    &[&format!("p{}", number % 70), &format!("q{number}")],
+                )
+            })
             .collect();
         let packs = pack(&orders);
-        assert_eq!(packs.iter().flatten().copied().collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
+        assert_eq!(
+            packs.iter().flatten().copied().collect::<Vec<_>>(),
+            (0..300).collect::<Vec<_>>()
+        );
         for members in packs {
             let rows = demand(members.iter().map(|&member| &orders[member])).len();
             assert!(rows + members.len() <= MAX_ACTIONS);

@@ -27,7 +27,9 @@ use crate::{
     clock::Timestamp,
     error::Error,
     id::ProductId,
-    order::{AcceptedOrder, FailureReason, Line, OrderId, OrderStatus, OrderView, PaymentView, amount},
+    order::{
+        AcceptedOrder, FailureReason, Line, OrderId, OrderStatus, OrderView, PaymentView, amount,
+    },
     stock::Source,
 };
 
@@ -136,9 +138,15 @@ impl StockRow {
     fn from_item(item: &Item) -> Result<Self, Error> {
         let corrupt = || Error::Corrupt("a stock row lacks an attribute".to_owned());
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-        let units = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse().ok());
+        let units = |name: &str| {
+            item.get(name)
+                .and_then(|value| value.as_n().ok())
+                .and_then(|n| n.parse().ok())
+        };
         Ok(Self {
-            product_id: text("pk").and_then(|pk| pk.parse().ok()).ok_or_else(corrupt)?,
+            product_id: text("pk")
+                .and_then(|pk| pk.parse().ok())
+                .ok_or_else(corrupt)?,
             source: text("sk")
                 .and_then(|sk| sk.strip_prefix("source#"))
                 .and_then(|source| source.parse().ok())
@@ -155,7 +163,11 @@ impl Ledger {
     /// The ledger in these tables.
     #[must_use]
     pub fn new(aws: Aws, stock_table: String, orders_table: String) -> Self {
-        Self { aws, stock_table, orders_table }
+        Self {
+            aws,
+            stock_table,
+            orders_table,
+        }
     }
 
     /// An order; `None` if it is not in the ledger (yet).
@@ -181,7 +193,11 @@ impl Ledger {
     ///
     /// # Errors
     /// DynamoDB did not answer, or the item cannot be read.
-    pub async fn stock_row(&self, product: &ProductId, source: &Source) -> Result<Option<StockRow>, Error> {
+    pub async fn stock_row(
+        &self,
+        product: &ProductId,
+        source: &Source,
+    ) -> Result<Option<StockRow>, Error> {
         let answer = self
             .aws
             .dynamodb()
@@ -216,7 +232,9 @@ impl Ledger {
             .send();
         let mut rows = Vec::new();
         while let Some(item) = pages.next().await {
-            rows.push(StockRow::from_item(&item.map_err(aws::failed("Query stock"))?)?);
+            rows.push(StockRow::from_item(
+                &item.map_err(aws::failed("Query stock"))?,
+            )?);
         }
         Ok(rows)
     }
@@ -231,5 +249,8 @@ fn units(value: u64) -> AttributeValue {
 }
 
 fn stock_key(product: &ProductId, source: &Source) -> Item {
-    HashMap::from([("pk".to_owned(), text(product)), ("sk".to_owned(), text(format!("source#{source}")))])
+    HashMap::from([
+        ("pk".to_owned(), text(product)),
+        ("sk".to_owned(), text(format!("source#{source}"))),
+    ])
 }

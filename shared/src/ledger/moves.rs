@@ -1,7 +1,9 @@
 //! `move`: units come into the pool, leave it, or go from one source to another. Each move is written down with its cause,
 //! under an id that makes a repeated request find itself.
 
-use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 
 use super::{
     Item, Ledger, MAX_TRIES, StockRow, stock_key, text,
@@ -62,7 +64,9 @@ impl Ledger {
             if let Some(source) = &change.to {
                 actions.push(self.put(change, source)?);
             }
-            let Transacted::Refused(reasons) = self.transact(actions).await? else { return Ok(Moved::Now) };
+            let Transacted::Refused(reasons) = self.transact(actions).await? else {
+                return Ok(Moved::Now);
+            };
             let mut reasons = reasons.into_iter();
             match (reasons.next(), reasons.next()) {
                 (Some(Refusal::Condition(earlier)), _) => {
@@ -71,8 +75,13 @@ impl Ledger {
                 (_, Some(Refusal::Condition(row))) => {
                     let row = StockRow::from_item(&row).ok();
                     let expected = change.from.as_ref().and_then(|(_, version)| *version);
-                    let stale = expected.is_some() && expected != row.as_ref().map(|row| row.version);
-                    return Ok(if stale { Moved::Stale } else { Moved::Short(row.map_or(0, |row| row.unsold)) });
+                    let stale =
+                        expected.is_some() && expected != row.as_ref().map(|row| row.version);
+                    return Ok(if stale {
+                        Moved::Stale
+                    } else {
+                        Moved::Short(row.map_or(0, |row| row.unsold))
+                    });
                 }
                 _ => back_off(attempt).await,
             }
@@ -85,7 +94,12 @@ impl Ledger {
     ///
     /// # Errors
     /// DynamoDB did not answer.
-    pub async fn moved(&self, product: &ProductId, id: &str, fingerprint: &str) -> Result<Option<Moved>, Error> {
+    pub async fn moved(
+        &self,
+        product: &ProductId,
+        id: &str,
+        fingerprint: &str,
+    ) -> Result<Option<Moved>, Error> {
         let answer = self
             .aws
             .dynamodb()
@@ -98,7 +112,9 @@ impl Ledger {
             .send()
             .await
             .map_err(aws::failed("GetItem change"))?;
-        Ok(answer.item.map(|earlier| same_request(&earlier, fingerprint)))
+        Ok(answer
+            .item
+            .map(|earlier| same_request(&earlier, fingerprint)))
     }
 
     fn write_down(&self, change: &Change) -> Result<TransactWriteItem, Error> {
@@ -111,7 +127,10 @@ impl Ledger {
             ("at".to_owned(), text(change.at)),
             ("fingerprint".to_owned(), text(&change.fingerprint)),
         ]);
-        for (name, source) in [("from", change.from.as_ref().map(|(source, _)| source)), ("to", change.to.as_ref())] {
+        for (name, source) in [
+            ("from", change.from.as_ref().map(|(source, _)| source)),
+            ("to", change.to.as_ref()),
+        ] {
             if let Some(source) = source {
                 item.insert(name.to_owned(), text(source));
             }
@@ -126,9 +145,17 @@ impl Ledger {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    fn take(&self, change: &Change, source: &Source, version: Option<u64>) -> Result<TransactWriteItem, Error> {
+    fn take(
+        &self,
+        change: &Change,
+        source: &Source,
+        version: Option<u64>,
+    ) -> Result<TransactWriteItem, Error> {
         let (condition, version) = match version {
-            Some(version) => ("unsold >= :units AND version = :version", Some(units(version))),
+            Some(version) => (
+                "unsold >= :units AND version = :version",
+                Some(units(version)),
+            ),
             None => ("unsold >= :units", None),
         };
         let mut update = Update::builder()
@@ -142,7 +169,9 @@ impl Ledger {
         if let Some(version) = version {
             update = update.expression_attribute_values(":version", version);
         }
-        let update = update.build().map_err(|error| Error::Corrupt(error.to_string()))?;
+        let update = update
+            .build()
+            .map_err(|error| Error::Corrupt(error.to_string()))?;
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
@@ -164,5 +193,9 @@ impl Ledger {
 }
 
 fn same_request(earlier: &Item, fingerprint: &str) -> Moved {
-    if earlier.get("fingerprint") == Some(&text(fingerprint)) { Moved::Already } else { Moved::Conflict }
+    if earlier.get("fingerprint") == Some(&text(fingerprint)) {
+        Moved::Already
+    } else {
+        Moved::Conflict
+    }
 }

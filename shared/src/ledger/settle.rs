@@ -38,13 +38,19 @@ impl Ledger {
     }
 
     async fn confirm_chunk(&self, chunk: &[OrderRecord]) -> Vec<Result<OrderRecord, Error>> {
-        let mut answers: Vec<Option<Result<OrderRecord, Error>>> = chunk.iter().map(|_| None).collect();
+        let mut answers: Vec<Option<Result<OrderRecord, Error>>> =
+            chunk.iter().map(|_| None).collect();
         for attempt in 0..MAX_TRIES {
-            let open: Vec<usize> = (0..chunk.len()).filter(|&index| answers[index].is_none()).collect();
+            let open: Vec<usize> = (0..chunk.len())
+                .filter(|&index| answers[index].is_none())
+                .collect();
             if open.is_empty() {
                 break;
             }
-            let actions: Result<Vec<_>, _> = open.iter().map(|&index| self.settle_action(&chunk[index])).collect();
+            let actions: Result<Vec<_>, _> = open
+                .iter()
+                .map(|&index| self.settle_action(&chunk[index]))
+                .collect();
             let outcome = match actions {
                 Ok(actions) => self.transact(actions).await,
                 Err(error) => Err(error),
@@ -73,7 +79,10 @@ impl Ledger {
                 }
             }
         }
-        answers.into_iter().map(|answer| answer.unwrap_or(Err(Error::Conflict))).collect()
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or(Err(Error::Conflict)))
+            .collect()
     }
 
     /// Makes a RESERVED order FAILED and gives its units back to their rows, in one transaction. The answer is the order as
@@ -81,7 +90,12 @@ impl Ledger {
     ///
     /// # Errors
     /// DynamoDB did not do it, or did not say so.
-    pub async fn fail(&self, order: OrderRecord, reason: FailureReason, now: Timestamp) -> Result<OrderRecord, Error> {
+    pub async fn fail(
+        &self,
+        order: OrderRecord,
+        reason: FailureReason,
+        now: Timestamp,
+    ) -> Result<OrderRecord, Error> {
         let source = order.source();
         let settled = OrderRecord {
             status: OrderStatus::Failed,
@@ -123,7 +137,10 @@ impl Ledger {
             .expression_attribute_values(":reserved", text("reserved"))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut sets = Vec::new();
-        for (attribute, value) in ["status", "reason", "settled_at", "payment"].iter().filter_map(|name| item.get_key_value(*name)) {
+        for (attribute, value) in ["status", "reason", "settled_at", "payment"]
+            .iter()
+            .filter_map(|name| item.get_key_value(*name))
+        {
             sets.push(format!("#{attribute} = :{attribute}"));
             update = update
                 .expression_attribute_names(format!("#{attribute}"), attribute)

@@ -31,14 +31,30 @@ pub(super) enum Refusal {
 impl Ledger {
     /// Sends a transaction. The SDK gives every call a token of its own, so its retries after a lost answer cannot apply
     /// it twice; a later call with the same actions is held off by their conditions.
-    pub(super) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<Transacted, Error> {
-        let answer = self.aws.dynamodb().await.transact_write_items().set_transact_items(Some(actions)).send().await;
+    pub(super) async fn transact(
+        &self,
+        actions: Vec<TransactWriteItem>,
+    ) -> Result<Transacted, Error> {
+        let answer = self
+            .aws
+            .dynamodb()
+            .await
+            .transact_write_items()
+            .set_transact_items(Some(actions))
+            .send()
+            .await;
         match answer {
             Ok(_) => Ok(Transacted::Done),
             Err(error) => {
-                if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+                if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+                    error.as_service_error()
                 {
-                    return cancelled.cancellation_reasons().iter().map(refusal).collect::<Result<_, _>>().map(Transacted::Refused);
+                    return cancelled
+                        .cancellation_reasons()
+                        .iter()
+                        .map(refusal)
+                        .collect::<Result<_, _>>()
+                        .map(Transacted::Refused);
                 }
                 Err(aws::failed("TransactWriteItems")(error))
             }
@@ -49,9 +65,15 @@ impl Ledger {
 fn refusal(reason: &CancellationReason) -> Result<Refusal, Error> {
     match reason.code() {
         None | Some("None") => Ok(Refusal::None),
-        Some("ConditionalCheckFailed") => Ok(Refusal::Condition(reason.item().cloned().unwrap_or_default())),
-        Some("TransactionConflict" | "ProvisionedThroughputExceeded" | "ThrottlingError") => Ok(Refusal::Busy),
-        Some(code) => Err(Error::Corrupt(format!("a transaction was cancelled with {code}"))),
+        Some("ConditionalCheckFailed") => Ok(Refusal::Condition(
+            reason.item().cloned().unwrap_or_default(),
+        )),
+        Some("TransactionConflict" | "ProvisionedThroughputExceeded" | "ThrottlingError") => {
+            Ok(Refusal::Busy)
+        }
+        Some(code) => Err(Error::Corrupt(format!(
+            "a transaction was cancelled with {code}"
+        ))),
     }
 }
 

@@ -91,7 +91,13 @@ impl Orders {
         match self.queue.send(&order).await {
             Ok(()) => Ok(receipt(order_id, total, language)),
             Err(error) => {
-                if matches!(error, Error::Aws { certainty: Certainty::Definite, .. }) {
+                if matches!(
+                    error,
+                    Error::Aws {
+                        certainty: Certainty::Definite,
+                        ..
+                    }
+                ) {
                     self.gate.release(&source, &order_id).await?;
                 }
                 Err(error)
@@ -107,11 +113,19 @@ impl Orders {
         request: &OrderRequest,
         now: Timestamp,
     ) -> Result<Reserved, Error> {
-        let mut answer = self.gate.reserve(source, order, request, now, self.hold_period).await?;
+        let mut answer = self
+            .gate
+            .reserve(source, order, request, now, self.hold_period)
+            .await?;
         for _ in 0..MAX_LOADS {
-            let Reserved::Refused(Refusal::Unknown(product)) = &answer else { break };
+            let Reserved::Refused(Refusal::Unknown(product)) = &answer else {
+                break;
+            };
             self.load(source, &order.broadcast(), product, now).await?;
-            answer = self.gate.reserve(source, order, request, now, self.hold_period).await?;
+            answer = self
+                .gate
+                .reserve(source, order, request, now, self.hold_period)
+                .await?;
         }
         Ok(answer)
     }
@@ -133,7 +147,9 @@ impl Orders {
             return Err(Error::NotOnAir(product.clone()));
         };
         tracing::warn!(product.id = %product, source = %source, "the gate did not know a product; loading it from the ledger");
-        self.gate.set_terms(source, product, &spotlight.terms()).await?;
+        self.gate
+            .set_terms(source, product, &spotlight.terms())
+            .await?;
         self.gate.grant(&row, now).await?;
         Ok(())
     }
@@ -145,21 +161,31 @@ impl Orders {
     pub async fn status(&self, caller: &Caller, order: &OrderId) -> Result<OrderView, Error> {
         let not_found = Error::NotFound("order");
         if let Some(record) = self.ledger.order(order).await? {
-            let theirs = record.user_id == caller.user_id || caller.require(crate::auth::Role::Operator).is_ok();
-            return if theirs { Ok(record.view()) } else { Err(not_found) };
+            let theirs = record.user_id == caller.user_id
+                || caller.require(crate::auth::Role::Operator).is_ok();
+            return if theirs {
+                Ok(record.view())
+            } else {
+                Err(not_found)
+            };
         }
-        let hold = self.gate.hold(&Source::Live(order.broadcast()), order).await?;
+        let hold = self
+            .gate
+            .hold(&Source::Live(order.broadcast()), order)
+            .await?;
         match hold {
-            Some(hold) if hold.viewer == caller.user_id.as_str() && hold.reservation.open => Ok(OrderView {
-                order_id: order.clone(),
-                status: OrderStatus::Accepted,
-                reason: None,
-                amount: amount(&hold.reservation.lines),
-                lines: hold.reservation.lines,
-                created_at: hold.reservation.accepted_at,
-                settled_at: None,
-                payment: None,
-            }),
+            Some(hold) if hold.viewer == caller.user_id.as_str() && hold.reservation.open => {
+                Ok(OrderView {
+                    order_id: order.clone(),
+                    status: OrderStatus::Accepted,
+                    reason: None,
+                    amount: amount(&hold.reservation.lines),
+                    lines: hold.reservation.lines,
+                    created_at: hold.reservation.accepted_at,
+                    settled_at: None,
+                    payment: None,
+                })
+            }
             _ => Err(not_found),
         }
     }
@@ -171,7 +197,10 @@ fn receipt(order_id: OrderId, amount: u64, language: Language) -> Receipt {
         order_id,
         amount,
         currency: "KRW",
-        message: language.pick("주문이 접수되었습니다. 결과를 곧 알려 드립니다.", "The order is accepted. You will hear the result shortly."),
+        message: language.pick(
+            "주문이 접수되었습니다. 결과를 곧 알려 드립니다.",
+            "The order is accepted. You will hear the result shortly.",
+        ),
     }
 }
 

@@ -33,7 +33,10 @@ impl OrderId {
     /// The id of the order that `viewer` places in `broadcast` with this key.
     #[must_use]
     pub fn derive(broadcast: &BroadcastId, viewer: &UserId, idempotency_key: &str) -> Self {
-        Self(format!("{broadcast}-{}", id::digest(&["order", viewer.as_str(), idempotency_key], 16)))
+        Self(format!(
+            "{broadcast}-{}",
+            id::digest(&["order", viewer.as_str(), idempotency_key], 16)
+        ))
     }
 
     /// The id as text.
@@ -49,7 +52,9 @@ impl OrderId {
     #[must_use]
     pub fn broadcast(&self) -> BroadcastId {
         let (broadcast, _) = self.0.split_at(self.0.len() - DIGEST_CHARS - 1);
-        broadcast.parse().expect("an order id begins with a broadcast id")
+        broadcast
+            .parse()
+            .expect("an order id begins with a broadcast id")
     }
 }
 
@@ -102,7 +107,10 @@ pub struct Line {
 /// What the lines cost together, in won.
 #[must_use]
 pub fn amount(lines: &[Line]) -> u64 {
-    lines.iter().map(|line| line.unit_price.saturating_mul(u64::from(line.quantity))).fold(0, u64::saturating_add)
+    lines
+        .iter()
+        .map(|line| line.unit_price.saturating_mul(u64::from(line.quantity)))
+        .fold(0, u64::saturating_add)
 }
 
 /// How the buyer pays.
@@ -165,23 +173,38 @@ impl OrderRequest {
             let units = lines.entry(line.product_id).or_default();
             *units = units.saturating_add(line.quantity);
             if line.quantity == 0 || *units > MAX_QUANTITY {
-                return Err(Error::invalid("lines.quantity", format!("1..={MAX_QUANTITY}")));
+                return Err(Error::invalid(
+                    "lines.quantity",
+                    format!("1..={MAX_QUANTITY}"),
+                ));
             }
         }
         if lines.is_empty() || lines.len() > MAX_LINES {
             return Err(Error::invalid("lines", format!("1..={MAX_LINES}")));
         }
         match &body.payment {
-            PaymentMethod::BillingKey { billing_key, customer_key } => {
-                for (field, key) in [("payment.billing_key", billing_key), ("payment.customer_key", customer_key)] {
-                    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'%');
+            PaymentMethod::BillingKey {
+                billing_key,
+                customer_key,
+            } => {
+                for (field, key) in [
+                    ("payment.billing_key", billing_key),
+                    ("payment.customer_key", customer_key),
+                ] {
+                    let plain = |byte: u8| {
+                        byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'%')
+                    };
                     if !(1..=200).contains(&key.len()) || !key.bytes().all(plain) {
                         return Err(Error::invalid(field, "1..=200 URL-safe ASCII".to_owned()));
                     }
                 }
             }
         }
-        Ok(Self { viewer, payment: body.payment, lines })
+        Ok(Self {
+            viewer,
+            payment: body.payment,
+            lines,
+        })
     }
 
     /// The products and their units, in the order of their ids.
@@ -192,9 +215,15 @@ impl OrderRequest {
     /// Tells this request from another one with the same key.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let lines: Vec<String> = self.lines().map(|(product, units)| format!("{product} {units}")).collect();
+        let lines: Vec<String> = self
+            .lines()
+            .map(|(product, units)| format!("{product} {units}"))
+            .collect();
         let payment = match &self.payment {
-            PaymentMethod::BillingKey { billing_key, customer_key } => [billing_key.as_str(), customer_key.as_str()],
+            PaymentMethod::BillingKey {
+                billing_key,
+                customer_key,
+            } => [billing_key.as_str(), customer_key.as_str()],
         };
         id::digest(&[&lines.join(","), payment[0], payment[1]], 10)
     }
@@ -288,25 +317,56 @@ mod tests {
     fn request(lines: &[(&str, u32)]) -> Result<OrderRequest, Error> {
         let lines = lines
             .iter()
-            .map(|(product, quantity)| OrderBodyLine { product_id: product.parse().expect("an id"), quantity: *quantity })
+            .map(|(product, quantity)| OrderBodyLine {
+                product_id: product.parse().expect("an id"),
+                quantity: *quantity,
+            })
             .collect();
-        let payment = PaymentMethod::BillingKey { billing_key: "bk".into(), customer_key: "ck".into() };
-        OrderRequest::new("viewer-1".parse().expect("an id"), OrderBody { lines, payment })
+        let payment = PaymentMethod::BillingKey {
+            billing_key: "bk".into(),
+            customer_key: "ck".into(),
+        };
+        OrderRequest::new(
+            "viewer-1".parse().expect("an id"),
+            OrderBody { lines, payment },
+        )
     }
 
     #[test]
     fn lines_of_one_product_are_one_line() {
         let merged = request(&[("b", 1), ("a", 2), ("b", 3)]).expect("is right");
-        let lines: Vec<(String, u32)> = merged.lines().map(|(product, units)| (product.to_string(), units)).collect();
+        let lines: Vec<(String, u32)> = merged
+            .lines()
+            .map(|(product, units)| (product.to_string(), units))
+            .collect();
         assert_eq!(lines, [("a".to_owned(), 2), ("b".to_owned(), 4)]);
-        assert_eq!(merged.fingerprint(), request(&[("a", 2), ("b", 4)]).expect("is right").fingerprint());
-        assert_ne!(merged.fingerprint(), request(&[("a", 2), ("b", 5)]).expect("is right").fingerprint());
+        assert_eq!(
+            merged.fingerprint(),
+            request(&[("a", 2), ("b", 4)])
+                .expect("is right")
+                .fingerprint()
+        );
+        assert_ne!(
+            merged.fingerprint(),
+            request(&[("a", 2), ("b", 5)])
+                .expect("is right")
+                .fingerprint()
+        );
     }
 
     #[test]
     fn quantities_out_of_bounds_are_refused() {
-        for lines in [&[][..], &[("a", 0)], &[("a", MAX_QUANTITY + 1)], &[("a", MAX_QUANTITY), ("a", 1)], &[("a", u32::MAX)]] {
-            assert!(matches!(request(lines), Err(Error::Invalid { .. })), "{lines:?} was taken");
+        for lines in [
+            &[][..],
+            &[("a", 0)],
+            &[("a", MAX_QUANTITY + 1)],
+            &[("a", MAX_QUANTITY), ("a", 1)],
+            &[("a", u32::MAX)],
+        ] {
+            assert!(
+                matches!(request(lines), Err(Error::Invalid { .. })),
+                "{lines:?} was taken"
+            );
         }
         let many: Vec<String> = (0..=MAX_LINES).map(|i| format!("p{i}")).collect();
         let many: Vec<(&str, u32)> = many.iter().map(|id| (id.as_str(), 1)).collect();
@@ -321,14 +381,23 @@ mod tests {
         assert_eq!(id.broadcast(), broadcast);
         assert_eq!(id.as_str().parse::<OrderId>(), Ok(id.clone()));
         assert_ne!(id, OrderId::derive(&broadcast, &viewer, "other"));
-        for bad in ["", "x", "b-1", "b 1-aaaaaaaaaaaaaaaaaaaaaaaaaa", "-aaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+        for bad in [
+            "",
+            "x",
+            "b-1",
+            "b 1-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+        ] {
             assert!(bad.parse::<OrderId>().is_err(), "{bad:?} was taken");
         }
     }
 
     #[test]
     fn a_payment_method_is_never_printed() {
-        let method = PaymentMethod::BillingKey { billing_key: "bk_secret".into(), customer_key: "ck".into() };
+        let method = PaymentMethod::BillingKey {
+            billing_key: "bk_secret".into(),
+            customer_key: "ck".into(),
+        };
         assert!(!format!("{method:?}").contains("secret"));
     }
 }

@@ -36,9 +36,16 @@ impl Settlement {
     pub async fn settle(&self, orders: Vec<AcceptedOrder>) -> Vec<Result<(), Error>> {
         // The queue may deliver an order twice in one batch: the first copy settles, and speaks for the others.
         let mut seen = HashSet::new();
-        let first: Vec<AcceptedOrder> = orders.iter().filter(|order| seen.insert(order.order_id.clone())).cloned().collect();
-        let mut outcomes: BTreeMap<OrderId, Result<(), Error>> =
-            first.iter().map(|order| order.order_id.clone()).zip(self.settle_distinct(&first).await).collect();
+        let first: Vec<AcceptedOrder> = orders
+            .iter()
+            .filter(|order| seen.insert(order.order_id.clone()))
+            .cloned()
+            .collect();
+        let mut outcomes: BTreeMap<OrderId, Result<(), Error>> = first
+            .iter()
+            .map(|order| order.order_id.clone())
+            .zip(self.settle_distinct(&first).await)
+            .collect();
         orders
             .iter()
             .map(|order| match outcomes.get_mut(&order.order_id) {
@@ -69,31 +76,61 @@ impl Settlement {
                 Err(error) => Err(error),
             });
         }
-        let (places, records): (Vec<usize>, Vec<_>) =
-            paid.into_iter().map(|(place, record, payment)| (place, (record, payment))).unzip();
-        for (place, confirmed) in places.into_iter().zip(self.fence.ledger.confirm(records, clock::now()).await) {
+        let (places, records): (Vec<usize>, Vec<_>) = paid
+            .into_iter()
+            .map(|(place, record, payment)| (place, (record, payment)))
+            .unzip();
+        for (place, confirmed) in places
+            .into_iter()
+            .zip(self.fence.ledger.confirm(records, clock::now()).await)
+        {
             outcomes[place] = confirmed;
         }
         self.conclude(outcomes).await
     }
 
     /// Settles the payment of a booked order, or finds that it is settled.
-    async fn decide(&self, order: &AcceptedOrder, booking: Result<Booking, Error>) -> Result<Decided, Error> {
+    async fn decide(
+        &self,
+        order: &AcceptedOrder,
+        booking: Result<Booking, Error>,
+    ) -> Result<Decided, Error> {
         let (record, first) = match booking? {
             Booking::Reserved(record) => (record, true),
             Booking::Existing(record) if record.status == OrderStatus::Reserved => (record, false),
             Booking::Existing(record) => return Ok(Decided::Settled(record)),
             Booking::SoldOut => {
-                let record = self.fence.ledger.book_failed(order, FailureReason::SoldOut, clock::now()).await?;
+                let record = self
+                    .fence
+                    .ledger
+                    .book_failed(order, FailureReason::SoldOut, clock::now())
+                    .await?;
                 // Another copy of the message was faster, and found units: it settles the order.
-                return if record.status == OrderStatus::Reserved { Err(Error::Conflict) } else { Ok(Decided::Settled(record)) };
+                return if record.status == OrderStatus::Reserved {
+                    Err(Error::Conflict)
+                } else {
+                    Ok(Decided::Settled(record))
+                };
             }
         };
-        match self.payments.charge(&record.order_id, &order.payment, amount(&record.lines), first).await? {
+        match self
+            .payments
+            .charge(
+                &record.order_id,
+                &order.payment,
+                amount(&record.lines),
+                first,
+            )
+            .await?
+        {
             Charge::Paid(payment) => Ok(Decided::Paid(record, payment)),
             Charge::Declined(code) => {
                 tracing::info!(order.id = %record.order_id, code, "the payment was declined");
-                let failed = self.fence.ledger.fail(record, FailureReason::PaymentDeclined, clock::now()).await?;
+                let failed = self
+                    .fence
+                    .ledger
+                    .fail(record, FailureReason::PaymentDeclined, clock::now())
+                    .await?;
                 Ok(Decided::Settled(failed))
             }
         }
@@ -102,8 +139,15 @@ impl Settlement {
     /// Makes the gate agree with the ledger, and tells the buyers.
     async fn conclude(&self, outcomes: Vec<Result<OrderRecord, Error>>) -> Vec<Result<(), Error>> {
         let mut by_broadcast = BTreeMap::<BroadcastId, Vec<usize>>::new();
-        for (place, record) in outcomes.iter().enumerate().filter_map(|(place, outcome)| Some((place, outcome.as_ref().ok()?))) {
-            by_broadcast.entry(record.order_id.broadcast()).or_default().push(place);
+        for (place, record) in outcomes
+            .iter()
+            .enumerate()
+            .filter_map(|(place, outcome)| Some((place, outcome.as_ref().ok()?)))
+        {
+            by_broadcast
+                .entry(record.order_id.broadcast())
+                .or_default()
+                .push(place);
         }
         let mut concluded: Vec<Result<(), Error>> = Vec::new();
         let mut records = Vec::with_capacity(outcomes.len());
@@ -116,8 +160,10 @@ impl Settlement {
             concluded.push(result);
         }
         for (broadcast, places) in by_broadcast {
-            let settled: Vec<(usize, &OrderRecord)> =
-                places.into_iter().filter_map(|place| Some((place, records[place].as_ref()?))).collect();
+            let settled: Vec<(usize, &OrderRecord)> = places
+                .into_iter()
+                .filter_map(|place| Some((place, records[place].as_ref()?)))
+                .collect();
             for (place, error) in self.conclude_broadcast(&broadcast, &settled).await {
                 concluded[place] = Err(error);
             }
@@ -126,12 +172,20 @@ impl Settlement {
     }
 
     /// Returns what failed, with its place.
-    async fn conclude_broadcast(&self, broadcast: &BroadcastId, settled: &[(usize, &OrderRecord)]) -> Vec<(usize, Error)> {
+    async fn conclude_broadcast(
+        &self,
+        broadcast: &BroadcastId,
+        settled: &[(usize, &OrderRecord)],
+    ) -> Vec<(usize, Error)> {
         let source = Source::Live(broadcast.clone());
-        let (confirmed, failed): (Vec<_>, Vec<_>) =
-            settled.iter().partition(|(_, record)| record.status == OrderStatus::Confirmed);
+        let (confirmed, failed): (Vec<_>, Vec<_>) = settled
+            .iter()
+            .partition(|(_, record)| record.status == OrderStatus::Confirmed);
         let mut errors = Vec::new();
-        let ids: Vec<&OrderId> = confirmed.iter().map(|(_, record)| &record.order_id).collect();
+        let ids: Vec<&OrderId> = confirmed
+            .iter()
+            .map(|(_, record)| &record.order_id)
+            .collect();
         if let Err(error) = self.fence.gate.confirm(&source, &ids).await {
             tracing::warn!(error = %error, orders = ids.len(), "confirmed orders keep their holds; the queue brings them again");
             errors.extend(confirmed.iter().map(|(place, _)| (*place, Error::Conflict)));
@@ -143,7 +197,12 @@ impl Settlement {
         }
         let results: Vec<_> = settled
             .iter()
-            .map(|(_, record)| (Some(record.user_id.clone()), Event::OrderResult(record.view())))
+            .map(|(_, record)| {
+                (
+                    Some(record.user_id.clone()),
+                    Event::OrderResult(record.view()),
+                )
+            })
             .collect();
         if let Err(error) = self.rooms.append(broadcast, &results, clock::now()).await {
             // The order is settled and `GET /orders` says so; a push that is lost is not worth settling it again.
@@ -153,16 +212,31 @@ impl Settlement {
     }
 
     /// Returns the units of a failed order to its gate; and to the pool, if the product went off air meanwhile.
-    async fn give_back(&self, source: &Source, broadcast: &BroadcastId, record: &OrderRecord) -> Result<(), Error> {
-        let Released::Now(closed) = self.fence.gate.release(source, &record.order_id).await? else { return Ok(()) };
+    async fn give_back(
+        &self,
+        source: &Source,
+        broadcast: &BroadcastId,
+        record: &OrderRecord,
+    ) -> Result<(), Error> {
+        let Released::Now(closed) = self.fence.gate.release(source, &record.order_id).await? else {
+            return Ok(());
+        };
         for product in closed {
             let cause = Cause {
-                id: id::digest(&["late return", record.order_id.as_str(), product.as_str()], 16),
+                id: id::digest(
+                    &["late return", record.order_id.as_str(), product.as_str()],
+                    16,
+                ),
                 fingerprint: "late return".to_owned(),
-                text: format!("order {} failed after the product went off air", record.order_id),
+                text: format!(
+                    "order {} failed after the product went off air",
+                    record.order_id
+                ),
                 by: "order-process".to_owned(),
             };
-            self.fence.give_back(broadcast, &product, (0, fence::ALL), &cause, clock::now()).await?;
+            self.fence
+                .give_back(broadcast, &product, (0, fence::ALL), &cause, clock::now())
+                .await?;
         }
         Ok(())
     }

@@ -51,7 +51,11 @@ impl Toss {
     /// The gateway at `base_url`.
     #[must_use]
     pub fn new(base_url: String, secret_key: Secret) -> Self {
-        Self { base_url, secret_key, client: OnceCell::new() }
+        Self {
+            base_url,
+            secret_key,
+            client: OnceCell::new(),
+        }
     }
 
     /// Charges `amount` won for an order, once: a charge that was made before is found by the order's id.
@@ -70,7 +74,10 @@ impl Toss {
         if !first && let Some(charge) = self.lookup(order, amount).await? {
             return Ok(charge);
         }
-        let PaymentMethod::BillingKey { billing_key, customer_key } = method;
+        let PaymentMethod::BillingKey {
+            billing_key,
+            customer_key,
+        } = method;
         let body = json!({ "customerKey": customer_key, "amount": amount, "orderId": order, "orderName": format!("Onepool {order}") });
         let request = self
             .request(Method::POST, &format!("/v1/billing/{billing_key}"))
@@ -79,10 +86,14 @@ impl Toss {
             .json(&body);
         match answer(request).await {
             Answer::Payment(payment) => judge(&payment, amount),
-            Answer::Refused(status, code) if is_definite(status, &code) => Ok(Charge::Declined(code)),
+            Answer::Refused(status, code) if is_definite(status, &code) => {
+                Ok(Charge::Declined(code))
+            }
             Answer::Refused(_, cause) | Answer::Unknown(cause) => {
                 tracing::warn!(order.id = %order, cause, "a charge has no known outcome; looking it up");
-                self.lookup(order, amount).await?.ok_or(Error::Payment(cause))
+                self.lookup(order, amount)
+                    .await?
+                    .ok_or(Error::Payment(cause))
             }
         }
     }
@@ -92,7 +103,9 @@ impl Toss {
     /// # Errors
     /// [`Error::Payment`] when the gateway did not say.
     pub async fn lookup(&self, order: &OrderId, amount: u64) -> Result<Option<Charge>, Error> {
-        let request = self.request(Method::GET, &format!("/v1/payments/orders/{order}")).await?;
+        let request = self
+            .request(Method::GET, &format!("/v1/payments/orders/{order}"))
+            .await?;
         match answer(request).await {
             Answer::Payment(payment) => judge(&payment, amount).map(Some),
             Answer::Refused(StatusCode::NOT_FOUND, _) => Ok(None),
@@ -104,11 +117,16 @@ impl Toss {
         let client = self
             .client
             .get_or_try_init(|| async {
-                Client::builder().timeout(CALL_TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build()
+                Client::builder()
+                    .timeout(CALL_TIMEOUT)
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .build()
             })
             .await
             .map_err(|error| Error::Payment(error.to_string()))?;
-        Ok(client.request(method, format!("{}{path}", self.base_url)).basic_auth(self.secret_key.reveal(), Some("")))
+        Ok(client
+            .request(method, format!("{}{path}", self.base_url))
+            .basic_auth(self.secret_key.reveal(), Some("")))
     }
 }
 
@@ -123,7 +141,8 @@ async fn answer(request: RequestBuilder) -> Answer {
         Err(error) => return Answer::Unknown(format!("{status}: {}", error.without_url())),
     };
     if status.is_success() {
-        return serde_json::from_value(body).map_or_else(|error| Answer::Unknown(error.to_string()), Answer::Payment);
+        return serde_json::from_value(body)
+            .map_or_else(|error| Answer::Unknown(error.to_string()), Answer::Payment);
     }
     match serde_json::from_value::<Refusal>(body) {
         Ok(refusal) => Answer::Refused(status, refusal.code),
@@ -137,7 +156,10 @@ fn judge(payment: &Payment, amount: u64) -> Result<Charge, Error> {
             payment_key: payment.payment_key.clone(),
             approved_at: payment.approved_at,
         })),
-        "DONE" => Err(Error::Payment(format!("paid {} instead of {amount} won", payment.total_amount))),
+        "DONE" => Err(Error::Payment(format!(
+            "paid {} instead of {amount} won",
+            payment.total_amount
+        ))),
         "ABORTED" | "EXPIRED" | "CANCELED" => Ok(Charge::Declined(payment.status.clone())),
         other => Err(Error::Payment(format!("the payment is {other}"))),
     }
@@ -146,10 +168,16 @@ fn judge(payment: &Payment, amount: u64) -> Result<Charge, Error> {
 /// Codes after which no money moved and none will. All others leave it open, and the payment is looked up.
 fn is_definite(status: StatusCode, code: &str) -> bool {
     status.is_client_error()
-        && (["REJECT_", "INVALID_CARD", "INVALID_STOPPED_CARD", "EXCEED_"].iter().any(|prefix| code.starts_with(prefix))
+        && (["REJECT_", "INVALID_CARD", "INVALID_STOPPED_CARD", "EXCEED_"]
+            .iter()
+            .any(|prefix| code.starts_with(prefix))
             || matches!(
                 code,
-                "BELOW_MINIMUM_AMOUNT" | "FDS_ERROR" | "NOT_FOUND_PAYMENT_SESSION" | "NOT_MATCHES_CUSTOMER_KEY" | "INVALID_REQUEST"
+                "BELOW_MINIMUM_AMOUNT"
+                    | "FDS_ERROR"
+                    | "NOT_FOUND_PAYMENT_SESSION"
+                    | "NOT_MATCHES_CUSTOMER_KEY"
+                    | "INVALID_REQUEST"
             ))
 }
 
@@ -159,12 +187,26 @@ mod tests {
 
     #[test]
     fn only_a_refusal_that_is_final_declines() {
-        for code in ["REJECT_CARD_COMPANY", "INVALID_CARD_EXPIRATION", "EXCEED_MAX_AMOUNT", "FDS_ERROR"] {
+        for code in [
+            "REJECT_CARD_COMPANY",
+            "INVALID_CARD_EXPIRATION",
+            "EXCEED_MAX_AMOUNT",
+            "FDS_ERROR",
+        ] {
             assert!(is_definite(StatusCode::FORBIDDEN, code), "{code}");
         }
-        for code in ["PROVIDER_ERROR", "ALREADY_PROCESSED_PAYMENT", "DUPLICATED_ORDER_ID", "IDEMPOTENT_REQUEST_PROCESSING", "UNAUTHORIZED_KEY"] {
+        for code in [
+            "PROVIDER_ERROR",
+            "ALREADY_PROCESSED_PAYMENT",
+            "DUPLICATED_ORDER_ID",
+            "IDEMPOTENT_REQUEST_PROCESSING",
+            "UNAUTHORIZED_KEY",
+        ] {
             assert!(!is_definite(StatusCode::BAD_REQUEST, code), "{code}");
         }
-        assert!(!is_definite(StatusCode::INTERNAL_SERVER_ERROR, "REJECT_CARD_PAYMENT"));
+        assert!(!is_definite(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "REJECT_CARD_PAYMENT"
+        ));
     }
 }

@@ -64,6 +64,7 @@ impl Event {
     /// The event as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| r#"{"type":"error","code":"unavailable"}"#.to_owned())
+        serde_json::to_string(self)
+            .unwrap_or_else(|_| r#"{"type":"error","code":"unavailable"}"#.to_owned())
     }
 }

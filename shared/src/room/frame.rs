@@ -82,12 +82,20 @@ impl Rooms {
             .key(self.keys.gate(&Source::Live(broadcast.clone())))
             .arg(ask.token)
             .arg(ask.until.millis())
-            .arg(ask.sent.map_or_else(String::new, |(head, _)| head.to_string()))
-            .arg(ask.sent.map_or_else(String::new, |(_, viewers_version)| viewers_version.to_string()))
+            .arg(
+                ask.sent
+                    .map_or_else(String::new, |(head, _)| head.to_string()),
+            )
+            .arg(ask.sent.map_or_else(String::new, |(_, viewers_version)| {
+                viewers_version.to_string()
+            }))
             .arg(u8::from(ask.end))
             .arg(LOG_LENGTH)
             .arg(now.to_string())
-            .arg(ask.people.map_or_else(String::new, |people| people.to_string()));
+            .arg(
+                ask.people
+                    .map_or_else(String::new, |people| people.to_string()),
+            );
         let answer: Vec<String> = self.redis.run(&call).await?;
         Ok(decode(answer)?)
     }
@@ -97,13 +105,23 @@ fn decode(answer: Vec<String>) -> Result<Claim, RedisError> {
     let malformed = || RedisError::from((ErrorKind::Parse, "frame answered with something else"));
     let mut words = answer.into_iter();
     let word = words.next().ok_or_else(malformed)?;
-    let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).ok_or_else(malformed);
+    let mut number = || {
+        words
+            .next()
+            .and_then(|word| word.parse::<u64>().ok())
+            .ok_or_else(malformed)
+    };
     Ok(match word.as_str() {
         "lost" => Claim::Lost,
         "ended" => Claim::Ended,
-        "quiet" => Claim::Quiet { head: number()?, viewers_version: number()?, served: number()? },
+        "quiet" => Claim::Quiet {
+            head: number()?,
+            viewers_version: number()?,
+            served: number()?,
+        },
         "frame" => {
-            let (head, viewers_version, served, from) = (number()?, number()?, number()?, number()?);
+            let (head, viewers_version, served, from) =
+                (number()?, number()?, number()?, number()?);
             let mut events = Vec::new();
             while let Some(seq) = words.next() {
                 events.push(LoggedEvent {
@@ -112,7 +130,13 @@ fn decode(answer: Vec<String>) -> Result<Claim, RedisError> {
                     json: words.next().ok_or_else(malformed)?,
                 });
             }
-            Claim::Frame { from, head, viewers_version, served, events }
+            Claim::Frame {
+                from,
+                head,
+                viewers_version,
+                served,
+                events,
+            }
         }
         _ => return Err(malformed()),
     })

@@ -78,16 +78,26 @@ impl Rooms {
     /// The rooms behind a connection; wakes go to `wake_queue_url`.
     #[must_use]
     pub fn new(redis: Redis, keys: Keys, aws: Aws, wake_queue_url: String) -> Self {
-        Self { redis, keys, wakes: Queue::new(aws, wake_queue_url) }
+        Self {
+            redis,
+            keys,
+            wakes: Queue::new(aws, wake_queue_url),
+        }
     }
 
     /// Writes the broadcast as viewers read it.
     ///
     /// # Errors
     /// Redis did not do it, or did not say so; asking again is safe.
-    pub async fn show_broadcast(&self, broadcast: &BroadcastId, shown: &Value) -> Result<(), Error> {
+    pub async fn show_broadcast(
+        &self,
+        broadcast: &BroadcastId,
+        shown: &Value,
+    ) -> Result<(), Error> {
         let mut write = redis::pipe();
-        write.hset(self.keys.room(broadcast), "broadcast", shown.to_string()).ignore();
+        write
+            .hset(self.keys.room(broadcast), "broadcast", shown.to_string())
+            .ignore();
         Ok(self.redis.send(&write).await?)
     }
 
@@ -105,7 +115,9 @@ impl Rooms {
         let mut write = redis::pipe();
         match shown {
             Some(shown) => write.hset(room, field, shown.to_string()).ignore(),
-            None => write.hdel(room, &[field, format!("shown:{product}")]).ignore(),
+            None => write
+                .hdel(room, &[field, format!("shown:{product}")])
+                .ignore(),
         };
         Ok(self.redis.send(&write).await?)
     }
@@ -114,16 +126,30 @@ impl Rooms {
     ///
     /// # Errors
     /// Redis or the queue failed. The events may be in the log then; asking again may double them.
-    pub async fn append(&self, broadcast: &BroadcastId, events: &[Addressed], now: Timestamp) -> Result<(), Error> {
-        let chats = events.iter().filter(|(_, event)| matches!(event, Event::Chat { .. })).count();
-        self.append_and_count(broadcast, events, chats, 0, now).await
+    pub async fn append(
+        &self,
+        broadcast: &BroadcastId,
+        events: &[Addressed],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let chats = events
+            .iter()
+            .filter(|(_, event)| matches!(event, Event::Chat { .. }))
+            .count();
+        self.append_and_count(broadcast, events, chats, 0, now)
+            .await
     }
 
     /// Counts likes.
     ///
     /// # Errors
     /// Redis or the queue failed; asking again may count twice.
-    pub async fn like(&self, broadcast: &BroadcastId, count: u32, now: Timestamp) -> Result<(), Error> {
+    pub async fn like(
+        &self,
+        broadcast: &BroadcastId,
+        count: u32,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         self.append_and_count(broadcast, &[], 0, count, now).await
     }
 
@@ -143,14 +169,23 @@ impl Rooms {
             .arg(chats)
             .arg(likes);
         for (to, event) in events {
-            call.arg(to.as_ref().map_or("", UserId::as_str)).arg(event.to_json());
+            call.arg(to.as_ref().map_or("", UserId::as_str))
+                .arg(event.to_json());
         }
         let (_head, wake): (u64, u8) = self.redis.run(&call).await?;
         self.wake_if(wake == 1, broadcast).await
     }
 
     async fn wake_if(&self, due: bool, broadcast: &BroadcastId) -> Result<(), Error> {
-        if due { self.wakes.send(&Wake { broadcast_id: broadcast.clone() }).await } else { Ok(()) }
+        if due {
+            self.wakes
+                .send(&Wake {
+                    broadcast_id: broadcast.clone(),
+                })
+                .await
+        } else {
+            Ok(())
+        }
     }
 
     /// The room at this moment; `None` if Redis has never heard of the broadcast, or has forgotten it.
@@ -163,12 +198,23 @@ impl Rooms {
             .key(self.keys.gate(&Source::Live(broadcast.clone())))
             .arg(RECENT_EVENTS);
         type Pairs = Vec<(String, String)>;
-        let (room, latest, stock): (HashMap<String, String>, Pairs, Pairs) = self.redis.run(&call).await?;
-        let Some(shown) = room.get("broadcast") else { return Ok(None) };
-        let count = |field: &str| room.get(field).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
+        let (room, latest, stock): (HashMap<String, String>, Pairs, Pairs) =
+            self.redis.run(&call).await?;
+        let Some(shown) = room.get("broadcast") else {
+            return Ok(None);
+        };
+        let count = |field: &str| {
+            room.get(field)
+                .and_then(|value| value.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
         let mut products = Vec::new();
         for (product, record) in &stock {
-            let Some(mut shown) = room.get(&format!("product:{product}")).map(|shown| parse(shown)).transpose()? else {
+            let Some(mut shown) = room
+                .get(&format!("product:{product}"))
+                .map(|shown| parse(shown))
+                .transpose()?
+            else {
                 continue;
             };
             if !record.is_empty() {
@@ -250,7 +296,12 @@ impl Rooms {
             .filter_map(|(connection, record)| {
                 let mut words = record.splitn(3, ' ');
                 let (cursor, version) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-                Some(Registered { connection, cursor, version, user: words.next()?.to_owned() })
+                Some(Registered {
+                    connection,
+                    cursor,
+                    version,
+                    user: words.next()?.to_owned(),
+                })
             })
             .collect())
     }
@@ -258,7 +309,9 @@ impl Rooms {
     /// Gives the lease of the running pump up and calls another.
     async fn hand_over(&self, broadcast: &BroadcastId) -> Result<(), Error> {
         let mut write = redis::pipe();
-        write.hset(self.keys.room(broadcast), "pump_until", 0).ignore();
+        write
+            .hset(self.keys.room(broadcast), "pump_until", 0)
+            .ignore();
         self.redis.send::<()>(&write).await?;
         self.wake_if(true, broadcast).await
     }
@@ -267,9 +320,17 @@ impl Rooms {
     ///
     /// # Errors
     /// Redis did not answer.
-    pub async fn log(&self, broadcast: &BroadcastId, after: u64, until: u64) -> Result<Vec<LoggedEvent>, Error> {
+    pub async fn log(
+        &self,
+        broadcast: &BroadcastId,
+        after: u64,
+        until: u64,
+    ) -> Result<Vec<LoggedEvent>, Error> {
         let mut read = redis::pipe();
-        read.cmd("XRANGE").arg(self.keys.log(broadcast)).arg(format!("({after}-0")).arg(format!("{until}-0"));
+        read.cmd("XRANGE")
+            .arg(self.keys.log(broadcast))
+            .arg(format!("({after}-0"))
+            .arg(format!("{until}-0"));
         let (entries,): (Vec<(String, HashMap<String, String>)>,) = self.redis.send(&read).await?;
         Ok(entries
             .into_iter()

@@ -32,14 +32,25 @@ impl Post {
     /// Posts through the API at `callback_url`, its stage included.
     #[must_use]
     pub fn new(aws: Aws, callback_url: String) -> Self {
-        Self { aws, callback_url, client: OnceCell::new() }
+        Self {
+            aws,
+            callback_url,
+            client: OnceCell::new(),
+        }
     }
 
     /// Sends `message` to a connection, once.
     pub async fn send(&self, connection: &str, message: &str) -> Posted {
-        let client = self.client.get_or_init(|| self.aws.connections(&self.callback_url)).await;
-        let answer =
-            client.post_to_connection().connection_id(connection).data(Blob::new(message.as_bytes())).send().await;
+        let client = self
+            .client
+            .get_or_init(|| self.aws.connections(&self.callback_url))
+            .await;
+        let answer = client
+            .post_to_connection()
+            .connection_id(connection)
+            .data(Blob::new(message.as_bytes()))
+            .send()
+            .await;
         match answer {
             Ok(_) => Posted::Delivered,
             Err(error) => match error.as_service_error() {

@@ -19,9 +19,6 @@ use crate::{clock, error::Error, id::BroadcastId};
 
 /// Time between two frames of a small room.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
-/// Posts a second one room may make; a larger room gets fewer frames. The account has 10,000 requests a second for
-/// everything: see "API Gateway account-level quotas".
-const POSTS_PER_SECOND: usize = 5_000;
 /// Posts under way at once.
 const POSTS_AT_ONCE: usize = 64;
 /// How long a lease goes without being renewed.
@@ -35,6 +32,9 @@ const SHIFT: Duration = Duration::from_secs(45);
 pub struct Pump {
     rooms: Rooms,
     post: Post,
+    /// Posts a second one room may make; a larger room gets fewer frames. The account has 10,000 requests a second for
+    /// everything: see "API Gateway account-level quotas".
+    callback_budget: u64,
 }
 
 struct Viewer {
@@ -45,8 +45,12 @@ struct Viewer {
 impl Pump {
     /// A pump for any room of the shop.
     #[must_use]
-    pub fn new(rooms: Rooms, post: Post) -> Self {
-        Self { rooms, post }
+    pub fn new(rooms: Rooms, post: Post, callback_budget: u64) -> Self {
+        Self {
+            rooms,
+            post,
+            callback_budget,
+        }
     }
 
     /// Serves the room of a wake until it is idle, or hands over to another pump.
@@ -57,7 +61,11 @@ impl Pump {
         let broadcast = wake.broadcast_id;
         let token = format!("{:016x}", fastrand::u64(..));
         let started = clock::now();
-        if !self.rooms.lease(&broadcast, &token, started, started + LEASE).await? {
+        if !self
+            .rooms
+            .lease(&broadcast, &token, started, started + LEASE)
+            .await?
+        {
             return Ok(());
         }
         let mut viewers = HashMap::<String, Viewer>::new();
@@ -67,7 +75,13 @@ impl Pump {
         loop {
             let now = clock::now();
             let over = now.since(started) >= SHIFT;
-            let ask = Ask { token: &token, until: now + LEASE, sent, end: over || now.since(busy_at) >= IDLE, people };
+            let ask = Ask {
+                token: &token,
+                until: now + LEASE,
+                sent,
+                end: over || now.since(busy_at) >= IDLE,
+                people,
+            };
             let (from, head, viewers_version, served, events) =
                 match self.rooms.claim_frame(&broadcast, &ask, now).await? {
                     Claim::Lost | Claim::Ended => break,
@@ -76,8 +90,18 @@ impl Pump {
                         self.rooms.hand_over(&broadcast).await?;
                         break;
                     }
-                    Claim::Quiet { head, viewers_version, served } => (head, head, viewers_version, served, Vec::new()),
-                    Claim::Frame { from, head, viewers_version, served, events } => {
+                    Claim::Quiet {
+                        head,
+                        viewers_version,
+                        served,
+                    } => (head, head, viewers_version, served, Vec::new()),
+                    Claim::Frame {
+                        from,
+                        head,
+                        viewers_version,
+                        served,
+                        events,
+                    } => {
                         busy_at = now;
                         (from, head, viewers_version, served, events)
                     }
@@ -85,14 +109,27 @@ impl Pump {
             if version != Some(viewers_version) {
                 self.reload(&broadcast, &mut viewers, from, served).await?;
                 version = Some(viewers_version);
-                people = Some(viewers.values().map(|viewer| viewer.user.as_str()).collect::<HashSet<_>>().len());
+                people = Some(
+                    viewers
+                        .values()
+                        .map(|viewer| viewer.user.as_str())
+                        .collect::<HashSet<_>>()
+                        .len(),
+                );
                 busy_at = now;
             }
-            self.send_frame(&broadcast, &mut viewers, from, head, events).await?;
+            self.send_frame(&broadcast, &mut viewers, from, head, events)
+                .await?;
             frames += 1;
             sent = Some((head, viewers_version));
-            let paced = Duration::from_secs(1).mul_f64(viewers.len() as f64 / POSTS_PER_SECOND as f64);
-            tokio::time::sleep(FRAME_INTERVAL.max(paced).saturating_sub(clock::now().since(now))).await;
+            let paced =
+                Duration::from_secs(1).mul_f64(viewers.len() as f64 / self.callback_budget as f64);
+            tokio::time::sleep(
+                FRAME_INTERVAL
+                    .max(paced)
+                    .saturating_sub(clock::now().since(now)),
+            )
+            .await;
         }
         tracing::info!(broadcast.id = %broadcast, frames, viewers = viewers.len(), "pump ended");
         Ok(())
@@ -109,8 +146,15 @@ impl Pump {
     ) -> Result<(), Error> {
         let mut known = std::mem::take(viewers);
         for registered in self.rooms.viewers(broadcast).await? {
-            let cursor = if registered.version <= served { registered.cursor.max(sent) } else { registered.cursor };
-            let viewer = known.remove(&registered.connection).unwrap_or(Viewer { user: registered.user, cursor });
+            let cursor = if registered.version <= served {
+                registered.cursor.max(sent)
+            } else {
+                registered.cursor
+            };
+            let viewer = known.remove(&registered.connection).unwrap_or(Viewer {
+                user: registered.user,
+                cursor,
+            });
             viewers.insert(registered.connection, viewer);
         }
         Ok(())
@@ -124,8 +168,16 @@ impl Pump {
         head: u64,
         events: Vec<LoggedEvent>,
     ) -> Result<(), Error> {
-        let behind = viewers.values().map(|viewer| viewer.cursor).min().unwrap_or(head);
-        let mut log = if behind < from { self.rooms.log(broadcast, behind, from).await? } else { Vec::new() };
+        let behind = viewers
+            .values()
+            .map(|viewer| viewer.cursor)
+            .min()
+            .unwrap_or(head);
+        let mut log = if behind < from {
+            self.rooms.log(broadcast, behind, from).await?
+        } else {
+            Vec::new()
+        };
         log.extend(events);
 
         let private: HashSet<&str> = log.iter().filter_map(|event| event.to.as_deref()).collect();
@@ -135,7 +187,10 @@ impl Pump {
             let frame = if private.contains(viewer.user.as_str()) {
                 encode(&log, viewer.cursor, head, Some(&viewer.user))
             } else {
-                shared.entry(viewer.cursor).or_insert_with(|| encode(&log, viewer.cursor, head, None)).clone()
+                shared
+                    .entry(viewer.cursor)
+                    .or_insert_with(|| encode(&log, viewer.cursor, head, None))
+                    .clone()
             };
             posts.push((connection.clone(), frame));
         }
@@ -163,13 +218,20 @@ impl Pump {
                 Posted::Gone => gone.push(connection),
                 // Their cursor stays: the next frame has what this one had.
                 Posted::Slow => {}
-                Posted::Failed(error) => tracing::warn!(error = %error, "a frame was not delivered"),
+                Posted::Failed(error) => {
+                    tracing::warn!(error = %error, "a frame was not delivered")
+                }
             }
         }
         for connection in &gone {
             viewers.remove(connection);
         }
-        self.rooms.leave(broadcast, &gone.iter().map(String::as_str).collect::<Vec<_>>()).await
+        self.rooms
+            .leave(
+                broadcast,
+                &gone.iter().map(String::as_str).collect::<Vec<_>>(),
+            )
+            .await
     }
 }
 
@@ -177,7 +239,10 @@ impl Pump {
 fn encode(log: &[LoggedEvent], after: u64, head: u64, user: Option<&str>) -> Option<String> {
     let mut frame = format!(r#"{{"type":"frame","seq":{head},"events":["#);
     let mut any = false;
-    for event in log.iter().filter(|event| event.seq > after && (event.to.is_none() || event.to.as_deref() == user)) {
+    for event in log
+        .iter()
+        .filter(|event| event.seq > after && (event.to.is_none() || event.to.as_deref() == user))
+    {
         if any {
             frame.push(',');
         }
@@ -193,14 +258,24 @@ mod tests {
     use super::*;
 
     fn event(seq: u64, to: Option<&str>) -> LoggedEvent {
-        LoggedEvent { seq, to: to.map(str::to_owned), json: format!(r#"{{"n":{seq}}}"#) }
+        LoggedEvent {
+            seq,
+            to: to.map(str::to_owned),
+            json: format!(r#"{{"n":{seq}}}"#),
+        }
     }
 
     #[test]
     fn a_frame_has_what_is_new_and_meant_for_its_viewer() {
         let log = [event(1, None), event(2, Some("u1")), event(3, None)];
-        assert_eq!(encode(&log, 0, 3, None).as_deref(), Some(r#"{"type":"frame","seq":3,"events":[{"n":1},{"n":3}]}"#));
-        assert_eq!(encode(&log, 1, 3, Some("u1")).as_deref(), Some(r#"{"type":"frame","seq":3,"events":[{"n":2},{"n":3}]}"#));
+        assert_eq!(
+            encode(&log, 0, 3, None).as_deref(),
+            Some(r#"{"type":"frame","seq":3,"events":[{"n":1},{"n":3}]}"#)
+        );
+        assert_eq!(
+            encode(&log, 1, 3, Some("u1")).as_deref(),
+            Some(r#"{"type":"frame","seq":3,"events":[{"n":2},{"n":3}]}"#)
+        );
         assert_eq!(encode(&log, 3, 3, None), None);
     }
 }

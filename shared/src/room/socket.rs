@@ -123,13 +123,22 @@ impl Sockets {
         let outcome = match route.as_str() {
             "$connect" => self.connect(&connection, &event).await,
             "$disconnect" => self.disconnect(&connection).await,
-            _ => self.message(&connection, event.body.as_deref().unwrap_or_default()).await,
+            _ => {
+                self.message(&connection, event.body.as_deref().unwrap_or_default())
+                    .await
+            }
         };
         let answer = match outcome {
-            Ok(()) => SocketAnswer { status_code: 200, body: None },
+            Ok(()) => SocketAnswer {
+                status_code: 200,
+                body: None,
+            },
             Err(error) if error.is_callers() => {
                 let problem = error.problem(Language::Korean);
-                SocketAnswer { status_code: problem.status, body: Some(problem.body.to_string()) }
+                SocketAnswer {
+                    status_code: problem.status,
+                    body: Some(problem.body.to_string()),
+                }
             }
             Err(error) => return Err(error),
         };
@@ -140,7 +149,9 @@ impl Sockets {
     async fn connect(&self, connection: &str, event: &SocketEvent) -> Result<(), Error> {
         let query = event.query_string_parameters.as_ref();
         let parameter = |name: &str| query.and_then(|query| query.get(name)).map(String::as_str);
-        let caller = self.tokens.verify(parameter("token").ok_or(Error::Unauthenticated)?)?;
+        let caller = self
+            .tokens
+            .verify(parameter("token").ok_or(Error::Unauthenticated)?)?;
         let broadcast = parameter("broadcast_id")
             .and_then(|id| id.parse::<BroadcastId>().ok())
             .ok_or_else(|| Error::invalid("broadcast_id", "the id of a broadcast"))?;
@@ -153,12 +164,24 @@ impl Sockets {
             .map(|(_, value)| value.chars().take(100).collect())
             .unwrap_or_default();
         let Caller { user_id, name, .. } = caller;
-        self.remember(connection, &Connected { broadcast_id: broadcast, user_id, name, language, cursor: 0 }).await
+        self.remember(
+            connection,
+            &Connected {
+                broadcast_id: broadcast,
+                user_id,
+                name,
+                language,
+                cursor: 0,
+            },
+        )
+        .await
     }
 
     async fn disconnect(&self, connection: &str) -> Result<(), Error> {
         if let Some(connected) = self.recall(connection).await? {
-            self.rooms.leave(&connected.broadcast_id, &[connection]).await?;
+            self.rooms
+                .leave(&connected.broadcast_id, &[connection])
+                .await?;
             let mut forget = redis::pipe();
             forget.del(self.keys.connection(connection)).ignore();
             self.redis.send::<()>(&forget).await?;
@@ -167,25 +190,47 @@ impl Sockets {
     }
 
     async fn message(&self, connection: &str, body: &str) -> Result<(), Error> {
-        let Some(mut connected) = self.recall(connection).await? else { return Ok(()) };
+        let Some(mut connected) = self.recall(connection).await? else {
+            return Ok(());
+        };
         let language = Language::from_header(Some(&connected.language));
         let now = clock::now();
         let refusal = match serde_json::from_str::<Message>(body) {
-            Ok(Message::Join { last_seq }) => return self.join(connection, &mut connected, last_seq, now).await,
+            Ok(Message::Join { last_seq }) => {
+                return self.join(connection, &mut connected, last_seq, now).await;
+            }
             Ok(Message::Chat { message }) => match check_chat(&message) {
                 Ok(()) => return self.chat(&connected, message, now).await,
                 Err(error) => error,
             },
             Ok(Message::Like { count }) => match count.unwrap_or(1) {
                 0 => return Ok(()),
-                count => return self.rooms.like(&connected.broadcast_id, count.min(MAX_LIKES), now).await,
+                count => {
+                    return self
+                        .rooms
+                        .like(&connected.broadcast_id, count.min(MAX_LIKES), now)
+                        .await;
+                }
             },
-            Ok(Message::Ping) => return self.answer(connection, connected.cursor, Event::Pong).await,
+            Ok(Message::Ping) => {
+                return self.answer(connection, connected.cursor, Event::Pong).await;
+            }
             Err(_) => Error::invalid("type", "join, chat, like, ping"),
         };
         let problem = refusal.problem(language);
-        let detail = problem.body["detail"].as_str().unwrap_or_default().to_owned();
-        self.answer(connection, connected.cursor, Event::Error { code: "invalid_request", detail }).await
+        let detail = problem.body["detail"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        self.answer(
+            connection,
+            connected.cursor,
+            Event::Error {
+                code: "invalid_request",
+                detail,
+            },
+        )
+        .await
     }
 
     /// Answers with the snapshot, or with the missed events if the log still has them all; then the pump takes over. The
@@ -210,7 +255,12 @@ impl Sockets {
         let events = match missed {
             Some(missed) => missed
                 .into_iter()
-                .filter(|event| event.to.as_deref().is_none_or(|user| user == connected.user_id.as_str()))
+                .filter(|event| {
+                    event
+                        .to
+                        .as_deref()
+                        .is_none_or(|user| user == connected.user_id.as_str())
+                })
                 .map(|event| event.json)
                 .collect::<Vec<_>>()
                 .join(","),
@@ -218,17 +268,30 @@ impl Sockets {
                 let mut init = room.body;
                 init["type"] = json!("init");
                 init["heartbeat_s"] = json!(HEARTBEAT_S);
-                init["reconnect_at"] = json!(now + Duration::from_secs(fastrand::u64(RECONNECT_AFTER_S)));
+                init["reconnect_at"] =
+                    json!(now + Duration::from_secs(fastrand::u64(RECONNECT_AFTER_S)));
                 init.to_string()
             }
         };
-        self.post.send(connection, &format!(r#"{{"type":"frame","seq":{head},"events":[{events}]}}"#)).await;
+        self.post
+            .send(
+                connection,
+                &format!(r#"{{"type":"frame","seq":{head},"events":[{events}]}}"#),
+            )
+            .await;
         connected.cursor = head;
         self.remember(connection, connected).await?;
-        self.rooms.register(&broadcast, connection, &connected.user_id, head, now).await
+        self.rooms
+            .register(&broadcast, connection, &connected.user_id, head, now)
+            .await
     }
 
-    async fn chat(&self, connected: &Connected, message: String, now: Timestamp) -> Result<(), Error> {
+    async fn chat(
+        &self,
+        connected: &Connected,
+        message: String,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let chat = Event::Chat {
             id: format!("{:x}-{:08x}", now.millis(), fastrand::u32(..)),
             user_id: connected.user_id.clone(),
@@ -236,11 +299,16 @@ impl Sockets {
             message,
             timestamp: now,
         };
-        self.rooms.append(&connected.broadcast_id, &[(None, chat)], now).await
+        self.rooms
+            .append(&connected.broadcast_id, &[(None, chat)], now)
+            .await
     }
 
     async fn answer(&self, connection: &str, seq: u64, event: Event) -> Result<(), Error> {
-        let frame = format!(r#"{{"type":"frame","seq":{seq},"events":[{}]}}"#, event.to_json());
+        let frame = format!(
+            r#"{{"type":"frame","seq":{seq},"events":[{}]}}"#,
+            event.to_json()
+        );
         // A viewer who cannot be reached has nothing to be told.
         let _posted = self.post.send(connection, &frame).await;
         Ok(())
@@ -249,7 +317,13 @@ impl Sockets {
     async fn remember(&self, connection: &str, connected: &Connected) -> Result<(), Error> {
         let record = serde_json::to_string(connected).map_err(Error::Foreign)?;
         let mut write = redis::pipe();
-        write.set_ex(self.keys.connection(connection), record, CONNECTION_MEMORY_S).ignore();
+        write
+            .set_ex(
+                self.keys.connection(connection),
+                record,
+                CONNECTION_MEMORY_S,
+            )
+            .ignore();
         Ok(self.redis.send(&write).await?)
     }
 
@@ -257,7 +331,11 @@ impl Sockets {
         let mut read = redis::pipe();
         read.get(self.keys.connection(connection));
         let (record,): (Option<String>,) = self.redis.send(&read).await?;
-        record.map(|record| serde_json::from_str(&record).map_err(|error| Error::Corrupt(error.to_string()))).transpose()
+        record
+            .map(|record| {
+                serde_json::from_str(&record).map_err(|error| Error::Corrupt(error.to_string()))
+            })
+            .transpose()
     }
 }
 
@@ -281,8 +359,9 @@ mod tests {
 
     #[test]
     fn the_events_of_api_gateway_are_understood() {
-        let event: SocketEvent = serde_json::from_str(include_str!("../../../functions/ws-connections/event.json"))
-            .expect("is an event of API Gateway");
+        let event: SocketEvent =
+            serde_json::from_str(include_str!("../../../functions/ws-connections/event.json"))
+                .expect("is an event of API Gateway");
         assert_eq!(event.request_context.route_key, "$connect");
     }
 }

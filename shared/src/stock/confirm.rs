@@ -27,7 +27,11 @@ impl Gate {
     ///
     /// # Errors
     /// Redis cannot be reached, or did not answer in time; asking again is safe.
-    pub async fn confirm(&self, source: &Source, orders: &[&OrderId]) -> Result<Vec<Confirmed>, RedisError> {
+    pub async fn confirm(
+        &self,
+        source: &Source,
+        orders: &[&OrderId],
+    ) -> Result<Vec<Confirmed>, RedisError> {
         if orders.is_empty() {
             return Ok(Vec::new());
         }

@@ -27,7 +27,11 @@ impl Gate {
     /// Redis cannot be reached, or did not answer in time; asking again is safe.
     pub async fn grant(&self, row: &StockRow, now: Timestamp) -> Result<Granted, RedisError> {
         let mut call = SCRIPT.key(self.keys.gate(&row.source));
-        call.arg(now.millis()).arg(row.product_id.as_str()).arg(row.granted).arg(row.unsold).arg(row.version);
+        call.arg(now.millis())
+            .arg(row.product_id.as_str())
+            .arg(row.granted)
+            .arg(row.unsold)
+            .arg(row.version);
         let words: Vec<String> = self.redis.run(&call).await?;
         match words.first().map(String::as_str) {
             Some("loaded") => Ok(Granted::Loaded),

@@ -67,7 +67,9 @@ impl FromStr for Source {
         match text.split_once(':') {
             None if text == "pool" => Ok(Self::Pool),
             Some(("live", broadcast)) => broadcast.parse().map(Self::Live),
-            Some(("channel", name)) => crate::id::check(name, 32).map(|()| Self::Channel(name.to_owned())),
+            Some(("channel", name)) => {
+                crate::id::check(name, 32).map(|()| Self::Channel(name.to_owned()))
+            }
             _ => Err(crate::id::InvalidId { max: 32 }),
         }
     }
@@ -81,7 +83,9 @@ impl Serialize for Source {
 
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -128,9 +132,20 @@ impl Gate {
     ///
     /// # Errors
     /// Redis did not do it, or did not say so in time.
-    pub async fn set_terms(&self, source: &Source, product: &ProductId, terms: &Terms) -> Result<(), redis::RedisError> {
+    pub async fn set_terms(
+        &self,
+        source: &Source,
+        product: &ProductId,
+        terms: &Terms,
+    ) -> Result<(), redis::RedisError> {
         let mut command = redis::pipe();
-        command.hset(self.keys.gate(source), format!("air:{product}"), terms.encode()).ignore();
+        command
+            .hset(
+                self.keys.gate(source),
+                format!("air:{product}"),
+                terms.encode(),
+            )
+            .ignore();
         self.redis.send(&command).await
     }
 }
@@ -154,7 +169,10 @@ mod tests {
     #[test]
     fn a_source_is_spelled_one_way() {
         for text in ["pool", "live:b1", "channel:coupang"] {
-            assert_eq!(text.parse::<Source>().map(|source| source.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<Source>().map(|source| source.to_string()),
+                Ok(text.to_owned())
+            );
         }
         for bad in ["", "live", "live:", "pool:1", "shop:1", "live:a b"] {
             assert!(bad.parse::<Source>().is_err(), "{bad:?} was taken");

@@ -31,10 +31,17 @@ impl Gate {
         let mut call = SCRIPT.key(self.keys.gate(source));
         call.arg(order.as_str());
         let answer: Vec<String> = self.redis.run(&call).await?;
-        match answer.split_first().map(|(word, closed)| (word.as_str(), closed)) {
+        match answer
+            .split_first()
+            .map(|(word, closed)| (word.as_str(), closed))
+        {
             Some(("released", closed)) => closed
                 .iter()
-                .map(|product| product.parse().map_err(|_| malformed("release answered without a product")))
+                .map(|product| {
+                    product
+                        .parse()
+                        .map_err(|_| malformed("release answered without a product"))
+                })
                 .collect::<Result<_, _>>()
                 .map(Released::Now),
             Some(("already", _)) => Ok(Released::Already),

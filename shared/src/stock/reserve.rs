@@ -90,16 +90,25 @@ fn decode(answer: &[String]) -> Result<Reserved, RedisError> {
     let mut words = answer.iter().map(String::as_str);
     let word = words.next().unwrap_or_default();
     let detail = words.next().unwrap_or_default();
-    let product = || detail.parse().map_err(|_| malformed("reserve answered without a product"));
+    let product = || {
+        detail
+            .parse()
+            .map_err(|_| malformed("reserve answered without a product"))
+    };
     Ok(match word {
         "reserved" => Reserved::Taken(parse_hold(detail)?),
         "replayed" => Reserved::Replayed(parse_hold(detail)?),
         "conflict" => Reserved::Refused(Refusal::Conflict),
         "unknown" => Reserved::Refused(Refusal::Unknown(product()?)),
         "not_on_air" => Reserved::Refused(Refusal::NotOnAir(product()?)),
-        "limit_exceeded" => Reserved::Refused(Refusal::LimitExceeded(product()?, number(&mut words)?)),
+        "limit_exceeded" => {
+            Reserved::Refused(Refusal::LimitExceeded(product()?, number(&mut words)?))
+        }
         // A gate that followed a smaller grant may owe units: nothing is left, whatever the sign.
-        "sold_out" => Reserved::Refused(Refusal::SoldOut(product()?, number(&mut words).unwrap_or(0))),
+        "sold_out" => Reserved::Refused(Refusal::SoldOut(
+            product()?,
+            number(&mut words).unwrap_or(0),
+        )),
         _ => return Err(malformed("reserve answered with an unknown word")),
     })
 }
@@ -115,10 +124,18 @@ pub(super) fn parse_hold(record: &str) -> Result<Reservation, RedisError> {
     let mut lines = Vec::new();
     while let Some(product) = words.next() {
         lines.push(Line {
-            product_id: product.parse().map_err(|_| malformed("a hold names no product"))?,
-            quantity: u32::try_from(number(&mut words)?).map_err(|_| malformed("a hold is too large"))?,
+            product_id: product
+                .parse()
+                .map_err(|_| malformed("a hold names no product"))?,
+            quantity: u32::try_from(number(&mut words)?)
+                .map_err(|_| malformed("a hold is too large"))?,
             unit_price: number(&mut words)?,
         });
     }
-    Ok(Reservation { accepted_at, deadline, lines, open })
+    Ok(Reservation {
+        accepted_at,
+        deadline,
+        lines,
+        open,
+    })
 }

@@ -3,10 +3,7 @@
 use redis::RedisError;
 
 use super::{Gate, Reservation, Source, malformed, number, reserve::parse_hold};
-use crate::{
-    id::ProductId,
-    order::OrderId,
-};
+use crate::{id::ProductId, order::OrderId};
 
 /// What the gate knows of a product at a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +43,35 @@ impl Gate {
             reads.hget(self.keys.gate(source), format!("stock:{product}"));
         }
         let records: Vec<Option<String>> = self.redis.send(&reads).await?;
-        records.iter().map(|record| record.as_deref().map(GateStock::parse).transpose()).collect()
+        records
+            .iter()
+            .map(|record| record.as_deref().map(GateStock::parse).transpose())
+            .collect()
     }
 
     /// The hold of `order`, open or settled; `None` if the gate never took it, or forgot.
     ///
     /// # Errors
     /// Redis cannot be reached, or did not answer in time.
-    pub async fn hold(&self, source: &Source, order: &OrderId) -> Result<Option<HoldState>, RedisError> {
+    pub async fn hold(
+        &self,
+        source: &Source,
+        order: &OrderId,
+    ) -> Result<Option<HoldState>, RedisError> {
         let mut read = redis::pipe();
         read.hget(self.keys.gate(source), format!("hold:{order}"));
         let (record,): (Option<String>,) = self.redis.send(&read).await?;
         record
             .map(|record| {
-                let viewer = record.split(' ').nth(4).ok_or_else(|| malformed("a hold names no viewer"))?.to_owned();
-                Ok(HoldState { reservation: parse_hold(&record)?, viewer })
+                let viewer = record
+                    .split(' ')
+                    .nth(4)
+                    .ok_or_else(|| malformed("a hold names no viewer"))?
+                    .to_owned();
+                Ok(HoldState {
+                    reservation: parse_hold(&record)?,
+                    viewer,
+                })
             })
             .transpose()
     }
@@ -71,7 +82,14 @@ impl GateStock {
     pub(crate) fn parse(record: &str) -> Result<Self, RedisError> {
         let mut words = record.split(' ');
         // A gate that followed a smaller grant may owe units: nothing is free then.
-        let left = words.next().and_then(|word| word.parse::<i64>().ok()).ok_or_else(|| malformed("no units left"))?;
-        Ok(Self { left: u64::try_from(left).unwrap_or(0), held: number(&mut words)?, version: number(&mut words)? })
+        let left = words
+            .next()
+            .and_then(|word| word.parse::<i64>().ok())
+            .ok_or_else(|| malformed("no units left"))?;
+        Ok(Self {
+            left: u64::try_from(left).unwrap_or(0),
+            held: number(&mut words)?,
+            version: number(&mut words)?,
+        })
     }
 }

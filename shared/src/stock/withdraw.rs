@@ -37,7 +37,10 @@ impl Gate {
         grant_version: u64,
     ) -> Result<Withdrawn, RedisError> {
         let mut call = SCRIPT.key(self.keys.gate(source));
-        call.arg(product.as_str()).arg(most).arg(least).arg(grant_version);
+        call.arg(product.as_str())
+            .arg(most)
+            .arg(least)
+            .arg(grant_version);
         let answer: Vec<String> = self.redis.run(&call).await?;
         let mut words = answer.iter().map(String::as_str);
         match words.next() {
