@@ -1,8 +1,6 @@
 //! The ledger against a DynamoDB emulator, with faults put in on the wire.
 
-use aws_sdk_dynamodb::Client;
 use onepool::{
-    aws::Aws,
     clock::{self, Timestamp},
     error::Error,
     id::{BroadcastId, ProductId},
@@ -23,9 +21,9 @@ impl Books {
     async fn open(products: &[(&str, u64)]) -> Self {
         let dynamodb = DynamoDb::start().await;
         let wire = Wire::start(dynamodb.url()).await;
-        let config = wire.sdk_config();
-        DynamoDb::create_tables(&Client::new(&config)).await;
-        let ledger = Ledger::new(Aws::from_config(config), "stock".into(), "orders".into());
+        let aws = wire.aws();
+        DynamoDb::create_tables(aws.dynamodb().await).await;
+        let ledger = Ledger::new(aws, "stock".into(), "orders".into());
         let books = Self {
             ledger,
             wire,

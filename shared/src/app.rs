@@ -6,7 +6,7 @@ use crate::{
     aws::{Aws, Patience},
     broadcast::{Studio, fence::Fence},
     catalog::Catalog,
-    config::{self, ConfigError, RedisConfig},
+    config::{self, AwsConfig, ConfigError, RedisConfig},
     connection::Redis,
     http::{orders::OrdersApi, studio::StudioApi},
     keys::Keys,
@@ -31,7 +31,7 @@ impl Parts {
     fn from_env(patience: Patience) -> Result<Self, Error> {
         let config = RedisConfig::from_env()?;
         Ok(Self {
-            aws: Aws::new(patience),
+            aws: Aws::new(AwsConfig::from_env()?, patience),
             redis: Redis::new(&config.url)?,
             keys: Keys::new(&config.shop_id),
         })

@@ -123,6 +123,10 @@ mod tests {
     use aws_lambda_events::sqs::SqsMessage;
 
     use super::*;
+    use crate::{
+        aws::{Aws, Patience},
+        config::{AwsConfig, Secret},
+    };
 
     fn batch(bodies: &[&str]) -> SqsEvent {
         let mut event = SqsEvent::default();
@@ -137,13 +141,15 @@ mod tests {
 
     /// A queue that cannot be reached: what fails is named in the response all the same.
     fn queue() -> Queue {
-        let nowhere = aws_config::SdkConfig::builder()
-            .behavior_version(aws_config::BehaviorVersion::latest())
-            .region(aws_config::Region::new("us-east-1"))
-            .endpoint_url("http://127.0.0.1:1")
-            .build();
+        let nowhere = AwsConfig {
+            region: "us-east-1".to_owned(),
+            access_key_id: "test".to_owned(),
+            secret_access_key: Secret::new("test"),
+            session_token: None,
+            endpoint_url: Some("http://127.0.0.1:1".to_owned()),
+        };
         Queue::new(
-            crate::aws::Aws::from_config(nowhere),
+            Aws::new(nowhere, Patience::Short),
             "http://127.0.0.1:1/orders".to_owned(),
         )
     }

@@ -78,6 +78,37 @@ impl RedisConfig {
     }
 }
 
+/// Who the function is to AWS. Lambda sets all of it but the endpoint.
+#[derive(Debug, Clone)]
+pub struct AwsConfig {
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: Secret,
+    /// `AWS_SESSION_TOKEN`, if the credentials are temporary.
+    pub session_token: Option<Secret>,
+    /// `AWS_ENDPOINT_URL`, if something else stands in for AWS.
+    pub endpoint_url: Option<String>,
+}
+
+impl AwsConfig {
+    /// Reads the variables above.
+    ///
+    /// # Errors
+    /// One that is needed is missing.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            region: required("AWS_REGION")?,
+            access_key_id: required("AWS_ACCESS_KEY_ID")?,
+            secret_access_key: secret("AWS_SECRET_ACCESS_KEY")?,
+            session_token: secret("AWS_SESSION_TOKEN").ok(),
+            endpoint_url: required("AWS_ENDPOINT_URL").ok(),
+        })
+    }
+}
+
 macro_rules! text_variables {
     ($($(#[$doc:meta])* $function:ident = $name:literal;)*) => {$(
         $(#[$doc])*

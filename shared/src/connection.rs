@@ -31,6 +31,10 @@ impl Redis {
     /// # Errors
     /// The URL is not one of Redis.
     pub fn new(url: &Secret) -> Result<Self, RedisError> {
+        if url.reveal().starts_with("rediss:") {
+            // The crate takes the provider of the process; another one in this binary would leave it undecided.
+            let _installed = rustls::crypto::ring::default_provider().install_default();
+        }
         let tcp = TcpSettings::default().set_nodelay(true);
         let info = url.reveal().into_connection_info()?.set_tcp_settings(tcp);
         Ok(Self {

@@ -1,10 +1,12 @@
 //! Sending to a queue.
 
+use std::sync::Arc;
+
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use serde::Serialize;
 
 use crate::{
-    aws::{self, Aws},
+    aws::{self, Aws, SignedPost},
     error::Error,
 };
 
@@ -17,14 +19,32 @@ const MAX_DELAY_LOG2: u32 = 7;
 #[derive(Clone)]
 pub struct Queue {
     aws: Aws,
+    sender: Arc<SignedPost>,
     url: String,
+    /// Where the service answers: the origin of the queue's URL, unless something else stands in for AWS.
+    endpoint: String,
+}
+
+/// A request of SQS (AWS JSON protocol).
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SendMessage<'a> {
+    queue_url: &'a str,
+    message_body: &'a str,
 }
 
 impl Queue {
     /// The queue at this URL.
     #[must_use]
     pub fn new(aws: Aws, url: String) -> Self {
-        Self { aws, url }
+        let sender = Arc::new(aws.signed("sqs"));
+        let endpoint = aws.endpoint_of(&url);
+        Self {
+            aws,
+            sender,
+            url,
+            endpoint,
+        }
     }
 
     /// Sends one message, as JSON.
@@ -32,17 +52,15 @@ impl Queue {
     /// # Errors
     /// [`Error::Aws`], which says whether the message may be on the queue nonetheless.
     pub async fn send(&self, message: &impl Serialize) -> Result<(), Error> {
-        let body = serde_json::to_string(message).map_err(Error::Foreign)?;
-        self.aws
-            .sqs()
+        let text = serde_json::to_string(message).map_err(Error::Foreign)?;
+        let body = serde_json::to_string(&SendMessage {
+            queue_url: &self.url,
+            message_body: &text,
+        })
+        .map_err(Error::Foreign)?;
+        self.sender
+            .send("SendMessage", &self.endpoint, "AmazonSQS.SendMessage", body)
             .await
-            .send_message()
-            .queue_url(&self.url)
-            .message_body(body)
-            .send()
-            .await
-            .map(drop)
-            .map_err(aws::failed("SendMessage"))
     }
 
     /// Has messages that failed brought again soon: after 2 s at first, then twice as long each time. Without this they would

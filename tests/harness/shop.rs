@@ -10,7 +10,6 @@ use axum::{
 };
 use onepool::{
     auth::{Role, Tokens},
-    aws::Aws,
     batch,
     broadcast::{Studio, fence::Fence},
     catalog::Catalog,
@@ -96,8 +95,8 @@ impl Shop {
         let redis = RedisServer::start().await;
         let dynamodb = DynamoDb::start().await;
         let wire = Wire::start(dynamodb.url()).await;
-        let config = wire.sdk_config();
-        DynamoDb::create_tables(&aws_sdk_dynamodb::Client::new(&config)).await;
+        let aws = wire.aws();
+        DynamoDb::create_tables(aws.dynamodb().await).await;
         let sandbox = Sandbox::start(Settings {
             secret_key: TOSS_KEY.to_owned(),
             ..Settings::default()
@@ -105,7 +104,6 @@ impl Shop {
         .await
         .expect("the sandbox starts");
 
-        let aws = Aws::from_config(config);
         let keys = Keys::new("demo");
         let tokens = Tokens::new(&Secret::new("token-secret"));
         let connection = redis.connection();

@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use axum::{
     Router,
     body::Bytes,
@@ -16,6 +15,10 @@ use axum::{
     routing::post,
 };
 use md5::{Digest, Md5};
+use onepool::{
+    aws::{Aws, Patience},
+    config::{AwsConfig, Secret},
+};
 use serde_json::{Value, json};
 
 /// What happens to a call instead of its answer.
@@ -72,24 +75,17 @@ impl Wire {
         Self { shared, url }
     }
 
-    /// The configuration of an SDK that calls here.
+    /// The clients of a function that calls here.
     #[must_use]
-    pub fn sdk_config(&self) -> SdkConfig {
-        let credentials =
-            aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "test");
-        SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
-                credentials,
-            ))
-            .retry_config(
-                aws_config::retry::RetryConfig::standard()
-                    .with_max_attempts(2)
-                    .with_initial_backoff(std::time::Duration::from_millis(1)),
-            )
-            .endpoint_url(&self.url)
-            .build()
+    pub fn aws(&self) -> Aws {
+        let config = AwsConfig {
+            region: "us-east-1".to_owned(),
+            access_key_id: "test".to_owned(),
+            secret_access_key: Secret::new("test"),
+            session_token: None,
+            endpoint_url: Some(self.url.clone()),
+        };
+        Aws::new(config, Patience::Short)
     }
 
     /// Where `@connections` answers.

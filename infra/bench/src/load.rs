@@ -154,20 +154,25 @@ mod tests {
     }
 
     #[test]
-    fn events_are_handed_out_until_there_are_none() {
+    fn a_run_ends_when_all_is_answered_and_asked_for_again() {
         let load = Load::default();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                for _ in 0..2 {
-                    load.next();
+                for expected in ["a", "b"] {
+                    assert_eq!(load.next().1, expected);
                     load.answered(Duration::from_millis(1));
                 }
-                load.failed("enough".to_owned());
+                // What asks once more gets the event of the second run.
+                assert_eq!(load.next(), (0, "c".to_owned()));
+                load.failed("no".to_owned());
             });
-            let error = load
-                .run(vec!["a".into(), "b".into()], 2, Duration::from_secs(5))
-                .err();
-            assert!(error.is_some(), "the second environment never came");
+            let patience = Duration::from_secs(5);
+            let outcome = load
+                .run(vec!["a".into(), "b".into()], 1, patience)
+                .expect("both are answered");
+            assert_eq!(outcome.latencies.len(), 2);
+            let error = load.run(vec!["c".into()], 1, patience).err();
+            assert_eq!(error.map(|error| error.to_string()).as_deref(), Some("no"));
         });
     }
 }

@@ -2,39 +2,22 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::Serialize;
+pub use onepool::auth::Role;
+use onepool::auth::Tokens;
+use onepool::clock;
+use onepool::config::Secret;
 
 use crate::error::{Context, Result};
 
 const LIFETIME: Duration = Duration::from_hours(12);
 
-/// Who may do what.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Buys, watches and chats.
-    Viewer,
-    /// Runs broadcasts.
-    Broadcaster,
-    /// Runs the catalogue and the stock.
-    Operator,
-}
-
 /// Signs with one secret, new with every run.
 #[derive(Clone)]
 pub struct Signer {
     secret: String,
-}
-
-#[derive(Serialize)]
-struct Claims<'a> {
-    sub: &'a str,
-    name: &'a str,
-    role: Role,
-    exp: u64,
+    tokens: Tokens,
 }
 
 impl Signer {
@@ -46,9 +29,9 @@ impl Signer {
             .context(reading)?
             .read_exact(&mut bytes)
             .context(reading)?;
-        Ok(Self {
-            secret: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        })
+        let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let tokens = Tokens::new(&Secret::new(secret.clone()));
+        Ok(Self { secret, tokens })
     }
 
     /// The secret, for the functions that verify.
@@ -58,17 +41,13 @@ impl Signer {
 
     /// A token good for half a day.
     pub fn sign(&self, sub: &str, name: &str, role: Role) -> Result<String> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let claims = Claims {
-            sub,
-            name,
-            role,
-            exp: (now + LIFETIME).as_secs(),
-        };
-        let key = EncodingKey::from_secret(self.secret.as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
-            .context(|| "signing a token".into())
+        let signing = || format!("signing a token for {sub}");
+        let user = sub
+            .parse()
+            .map_err(std::io::Error::other)
+            .context(signing)?;
+        self.tokens
+            .sign(user, name, role, clock::now() + LIFETIME)
+            .context(signing)
     }
 }
