@@ -74,7 +74,7 @@ pub fn measure(filter: &Filter, report: &mut Report) -> Result<()> {
         server,
         redis,
         queue: SqsStub::start()?,
-        events: Events::new(),
+        events: Events::new()?,
     };
 
     let mut calls_per_order = CALLS;

@@ -2,35 +2,26 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::Serialize;
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
+use sha2::Sha256;
 
 use crate::{Result, function, gate};
 
 const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 
-#[derive(Serialize)]
-struct Claims<'a> {
-    sub: &'a str,
-    name: &'a str,
-    role: &'a str,
-    exp: u64,
-}
-
 /// Makes events; none twice.
 pub struct Events {
-    key: EncodingKey,
+    key: Hmac<Sha256>,
     made: u64,
 }
 
 impl Events {
     /// None yet.
-    pub fn new() -> Self {
-        Self {
-            key: EncodingKey::from_secret(function::TOKEN_SECRET.as_bytes()),
-            made: 0,
-        }
+    pub fn new() -> Result<Self> {
+        let key = Hmac::new_from_slice(function::TOKEN_SECRET.as_bytes())?;
+        Ok(Self { key, made: 0 })
     }
 
     /// So many more.
@@ -43,14 +34,7 @@ impl Events {
         let number = self.made;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let viewer = format!("viewer-{number:08}");
-        let exp = (now + TOKEN_LIFETIME).as_secs();
-        let claims = Claims {
-            sub: &viewer,
-            name: "구매자",
-            role: "viewer",
-            exp,
-        };
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.key)?;
+        let token = self.token(&viewer, (now + TOKEN_LIFETIME).as_secs());
         let path = format!("/broadcasts/{}/orders", gate::BROADCAST);
         let body = json!({
             "lines": [{"product_id": gate::PRODUCT, "quantity": 1}],
@@ -105,5 +89,21 @@ impl Events {
             "isBase64Encoded": false,
         });
         Ok(event.to_string())
+    }
+
+    /// A token as the shop's backend signs it (JWT, HS256).
+    fn token(&self, viewer: &str, expires: u64) -> String {
+        let header = r#"{"typ":"JWT","alg":"HS256"}"#;
+        let claims =
+            json!({"sub": viewer, "name": "구매자", "role": "viewer", "exp": expires}).to_string();
+        let [header, claims] =
+            [header, &claims].map(|part| BASE64URL_NOPAD.encode(part.as_bytes()));
+        let signature = self
+            .key
+            .clone()
+            .chain_update(format!("{header}.{claims}"))
+            .finalize()
+            .into_bytes();
+        format!("{header}.{claims}.{}", BASE64URL_NOPAD.encode(&signature))
     }
 }
