@@ -171,23 +171,20 @@ impl Tokens {
 
 /// The one algorithm that is taken. The providers that come with the crate bring a dozen more, with two megabytes of code.
 static HS256_ONLY: CryptoProvider = CryptoProvider {
-    signer_factory: |algorithm, key| match algorithm {
-        Algorithm::HS256 => Ok(Box::new(Hs256(mac(key.as_bytes())?)) as Box<dyn JwtSigner>),
-        _ => Err(ErrorKind::InvalidAlgorithm.into()),
-    },
-    verifier_factory: |algorithm, key| match algorithm {
-        Algorithm::HS256 => {
-            Ok(Box::new(Hs256(mac(key.try_get_as_bytes()?)?)) as Box<dyn JwtVerifier>)
-        }
-        _ => Err(ErrorKind::InvalidAlgorithm.into()),
-    },
+    signer_factory: |algorithm, key| Ok(Box::new(hs256(*algorithm, key.as_bytes())?)),
+    verifier_factory: |algorithm, key| Ok(Box::new(hs256(*algorithm, key.try_get_as_bytes()?)?)),
     key_utils: KeyUtils::new_unimplemented(),
 };
 
 struct Hs256(Hmac<Sha256>);
 
-fn mac(secret: &[u8]) -> Result<Hmac<Sha256>, JwtError> {
-    Hmac::new_from_slice(secret).map_err(|_| ErrorKind::InvalidKeyFormat.into())
+fn hs256(algorithm: Algorithm, secret: &[u8]) -> Result<Hs256, JwtError> {
+    if algorithm != Algorithm::HS256 {
+        return Err(ErrorKind::InvalidAlgorithm.into());
+    }
+    Hmac::new_from_slice(secret)
+        .map(Hs256)
+        .map_err(|_| ErrorKind::InvalidKeyFormat.into())
 }
 
 impl Signer<Vec<u8>> for Hs256 {
