@@ -231,6 +231,33 @@ async fn a_payment_without_an_answer_is_looked_up_never_guessed() {
 }
 
 #[tokio::test]
+async fn a_payment_is_looked_up_before_it_is_tried_again() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let id = accept(&shop, &show, "u1", billing_key("bk")).await;
+    faults(
+        &shop,
+        json!([{ "on": "billing", "kind": "close_after_commit", "times": 1 },
+               { "on": "lookup", "kind": "error_before_commit", "times": 1 }]),
+    )
+    .await;
+    let bodies = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&bodies).await.batch_item_failures.len(), 1);
+    // By now the gateway has forgotten the idempotency key: only looking keeps the buyer from being charged again.
+    let forgotten = json!({ "advance_s": 16 * 24 * 3_600 });
+    let clock = format!("{}/sandbox/clock", shop.sandbox.base_url());
+    let answer = reqwest::Client::new()
+        .post(clock)
+        .json(&forgotten)
+        .send()
+        .await;
+    assert!(answer.expect("the sandbox answers").status().is_success());
+    assert!(shop.deliver(&bodies).await.batch_item_failures.is_empty());
+    assert_eq!(shop.status("u1", &id).await.1["status"], "confirmed");
+    assert_eq!(charges(&shop).await, 1);
+}
+
+#[tokio::test]
 async fn messages_that_come_twice_or_together_settle_once() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;

@@ -32,6 +32,11 @@ impl Process {
         Ok(Self { child })
     }
 
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Time on a CPU so far. To the nanosecond, where `/proc/<pid>/stat` counts in steps of 10 ms.
     pub fn cpu(&self) -> Result<Duration> {
         let mut total = 0;

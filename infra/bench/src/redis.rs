@@ -19,7 +19,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Server {
     /// Where it listens, on the loopback address.
     pub port: u16,
-    _process: Process,
+    process: Process,
 }
 
 impl Server {
@@ -41,23 +41,26 @@ impl Server {
             "--maxmemory-policy",
             "noeviction",
         ]);
-        let process = Process::start(&mut command)?;
-        let deadline = Instant::now() + START_PATIENCE;
         let server = Self {
             port,
-            _process: process,
+            process: Process::start(&mut command)?,
         };
-        while server
-            .connect()
-            .and_then(|mut client| client.ask(&["PING"]))
-            .is_err()
-        {
+        let deadline = Instant::now() + START_PATIENCE;
+        while !server.answers() {
             if Instant::now() > deadline {
                 return Err("redis-server did not answer".into());
             }
             thread::sleep(Duration::from_millis(10));
         }
         Ok(server)
+    }
+
+    /// Another server may have taken the port first, and this one is going to be emptied.
+    fn answers(&self) -> bool {
+        let own = format!("process_id:{}", self.process.id());
+        self.connect()
+            .and_then(|mut client| client.ask(&["INFO", "server"]))
+            .is_ok_and(|info| info.lines().any(|line| line == own))
     }
 
     /// Opens a connection.
