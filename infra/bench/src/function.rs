@@ -116,8 +116,53 @@ fn set_up<'a>(
             "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-room-wake",
         )
         .env("WEBSOCKET_CALLBACK_URL", format!("http://{aws}/live"))
+        .env("CALLBACK_BUDGET", "1000")
         .env("TOSS_BASE_URL", format!("http://{aws}"))
         .env("TOSS_SECRET_KEY", "test_sk_bench")
         .env("TOKEN_SECRET", TOKEN_SECRET)
         .env("HOLD_SECONDS", "300")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names in the blocks of `Variables`: what is indented further than that word, up to the first line that is not.
+    fn variables(template: &str) -> Vec<&str> {
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let mut names = Vec::new();
+        let mut lines = template.lines();
+        while let Some(line) = lines.next() {
+            if line.trim() == "Variables:" {
+                let inner = lines
+                    .clone()
+                    .take_while(|inner| indent(inner) > indent(line));
+                let least = inner.clone().map(indent).min();
+                let own = inner.filter(|inner| Some(indent(inner)) == least);
+                names.extend(own.filter_map(|inner| Some(inner.trim().split_once(':')?.0)));
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn every_variable_of_the_template_is_given() {
+        let services = Services {
+            aws: ([127, 0, 0, 1], 1).into(),
+            redis_port: 1,
+        };
+        let mut command = Command::new("true");
+        set_up(&mut command, "order-accept", services.aws, services);
+        let names = variables(include_str!("../../../template.yaml"));
+        assert!(
+            names.contains(&"REDIS_URL") && names.contains(&"HOLD_SECONDS"),
+            "{names:?}"
+        );
+        for name in names {
+            assert!(
+                command.get_envs().any(|(given, _)| given == name),
+                "{name} is in template.yaml, not here"
+            );
+        }
+    }
 }

@@ -70,7 +70,9 @@ fn start(name: &str, services: Services) -> Result<Start> {
     let runtime_api = runtime_api::start(Arc::clone(&load))?;
     let started = Instant::now();
     let process = function::start(name, runtime_api, services)?;
-    let asked = load.wait_for_idle(1, PATIENCE)?;
+    let asked = load
+        .wait_for_idle(1, PATIENCE)
+        .map_err(|error| format!("{name} did not start: {error}"))?;
     let cpu = process.cpu()?;
     thread::sleep(REST);
     Ok(Start {
