@@ -138,13 +138,13 @@ impl Backends {
         patience: Duration,
     ) -> Result<Outcome> {
         let events = self.events.take(orders)?;
-        let (_, before) = gate::units(&mut self.redis)?;
+        let before = gate::left(&mut self.redis)?;
         let outcome = load.run(events, environments, patience)?;
-        let (_, after) = gate::units(&mut self.redis)?;
-        if after - before != orders as u64 {
+        let after = gate::left(&mut self.redis)?;
+        if before - after != orders as u64 {
             return Err(format!(
                 "{orders} orders were accepted, {} hold a unit",
-                after - before
+                before - after
             )
             .into());
         }

@@ -23,21 +23,22 @@ pub fn open(redis: &mut Client, units: u64) -> Result<()> {
         "HSET",
         GATE,
         &format!("stock:{PRODUCT}"),
-        &format!("{units} 0 1"),
+        &format!("{units} 1"),
         &format!("granted:{PRODUCT}"),
         &format!("{units} 1"),
+        &format!("sold:{PRODUCT}"),
+        "0",
         &format!("air:{PRODUCT}"),
         "39000 2 0 9999999999999",
     ])?;
     Ok(())
 }
 
-/// Units free, and units held.
-pub fn units(redis: &mut Client) -> Result<(u64, u64)> {
+/// Units free.
+pub fn left(redis: &mut Client) -> Result<u64> {
     let stock = redis.ask(&["HGET", GATE, &format!("stock:{PRODUCT}")])?;
-    let mut words = stock.split(' ').map(str::parse);
-    match (words.next(), words.next()) {
-        (Some(Ok(left)), Some(Ok(held))) => Ok((left, held)),
+    match stock.split(' ').next().map(str::parse) {
+        Some(Ok(left)) => Ok(left),
         _ => Err(format!("the gate says {stock:?}").into()),
     }
 }

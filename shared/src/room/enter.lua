@@ -10,7 +10,7 @@ ARGV[1]  how many of the latest events to look at for chat
 Returns {room fields and values, latest events, stock records}
   room fields and values  flat, as HGETALL
   latest events           flat: to, event; newest first
-  stock records           flat: product, "<left> <held> <version>", for every field "product:<id>" of the room
+  stock records           flat: product, "<left> <version>", for every field "product:<id>" of the room
 ]]
 assert(#KEYS == 3 and #ARGV == 1, 'enter: wrong arguments')
 

@@ -59,7 +59,7 @@ if not state.claimed then
     local product = string.match(all[i], '^product:(.+)$')
     if product then
       local stock = redis.call('HGET', gate, 'stock:' .. product)
-      local left, held, version = string.match(stock or '', '^(-?%d+) (%d+) (%d+)$')
+      local left, version = string.match(stock or '', '^(-?%d+) (%d+)$')
       local shown_left, shown_version = string.match(state['shown:' .. product] or '', '^(%d+) (%d+)$')
       if left and version ~= shown_version then
         left = string.format('%.0f', math.max(0, left))

@@ -38,7 +38,7 @@ use crate::{
     id::{BroadcastId, ProductId},
     keys::Keys,
     queue::Queue,
-    stock::{GateStock, Source},
+    stock::{Source, parse_stock},
 };
 
 /// Events a room's log keeps, about.
@@ -218,9 +218,9 @@ impl Rooms {
                 continue;
             };
             if !record.is_empty() {
-                let stock = GateStock::parse(record)?;
-                shown["remaining"] = json!(stock.left);
-                shown["version"] = json!(stock.version);
+                let (left, version) = parse_stock(record)?;
+                shown["remaining"] = json!(left.max(0));
+                shown["version"] = json!(version);
             }
             products.push(shown);
         }

@@ -36,13 +36,9 @@ end
 if #products == 0 then return words end
 
 for i = 1, #products do
-  local field = 'stock:' .. products[i]
-  local stock = redis.call('HGET', gate, field)
-  if stock then
-    local left, held, version = string.match(stock, '^(-?%d+) (%d+) (%d+)$')
-    write[#write + 1], write[#write + 2] = field,
-      string.format('%s %.0f %.0f', left, math.max(0, held - sold[products[i]]), version + 1)
-  end
+  local field = 'sold:' .. products[i]
+  local before = redis.call('HGET', gate, field)
+  write[#write + 1], write[#write + 2] = field, string.format('%d', (before or 0) + sold[products[i]])
 end
 redis.call(unpack(write))
 return words

@@ -27,17 +27,18 @@ for i = 2, #ARGV, 4 do
   local n = #write
   if not known[1] or not known[2] then
     -- The version starts at the time in microseconds: a gate that forgot must not count again from below what screens have seen.
-    write[n + 1], write[n + 2] = stock_field, string.format('%.0f 0 %.0f', unsold, now * 1000)
-    write[n + 3], write[n + 4] = granted_field, string.format('%.0f %.0f', granted, grant_version)
+    write[n + 1], write[n + 2] = stock_field, string.format('%d %d', unsold, now * 1000)
+    write[n + 3], write[n + 4] = granted_field, string.format('%d %d', granted, grant_version)
+    write[n + 5], write[n + 6] = 'sold:' .. product, string.format('%d', granted - unsold)
     words[#words + 1] = 'loaded'
   else
     local known_granted, known_version = string.match(known[2], '^(%d+) (%d+)$')
     -- The same version with another number: units were withdrawn for a move that the ledger never made.
     local ahead = grant_version - known_version
     if ahead > 0 or (ahead == 0 and granted ~= tonumber(known_granted)) then
-      local left, held, version = string.match(known[1], '^(-?%d+) (%d+) (%d+)$')
-      write[n + 1], write[n + 2] = stock_field, string.format('%.0f %s %.0f', left + granted - known_granted, held, version + 1)
-      write[n + 3], write[n + 4] = granted_field, string.format('%.0f %.0f', granted, grant_version)
+      local left, version = string.match(known[1], '^(-?%d+) (%d+)$')
+      write[n + 1], write[n + 2] = stock_field, string.format('%d %d', left + granted - known_granted, version + 1)
+      write[n + 3], write[n + 4] = granted_field, string.format('%d %d', granted, grant_version)
       words[#words + 1] = 'granted'
     else
       words[#words + 1] = 'current'

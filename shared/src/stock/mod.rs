@@ -4,7 +4,8 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `stock:<product>` | `<left> <held> <version>`: units free, units in unsettled orders, grows with every change |
+//! | `stock:<product>` | `<left> <version>`: units free; grows with every change of them |
+//! | `sold:<product>` | units in confirmed orders. What is granted, not left and not sold is held by orders not settled |
 //! | `granted:<product>` | `<units> <grant version>`: what the ledger granted, as far as the gate knows |
 //! | `air:<product>` | `<live price> <per-viewer limit, 0 is none> <from ms> <until ms>`: the terms it sells at |
 //! | `taken:<product>:<viewer>` | units the viewer has in orders that did not fail |
@@ -29,6 +30,7 @@ pub use grant::Granted;
 pub use release::Released;
 pub use reserve::{Refusal, Reservation, Reserved};
 use serde::{Deserialize, Serialize};
+pub(crate) use status::parse_stock;
 pub use status::{GateStock, HoldState};
 pub use withdraw::Withdrawn;
 

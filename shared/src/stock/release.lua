@@ -28,11 +28,10 @@ for product, units in string.gmatch(lines, ' (%S+) (%d+) %d+') do
   local taken = 'taken:' .. product .. ':' .. viewer
   local got = redis.call('HMGET', gate, 'stock:' .. product, taken, 'air:' .. product)
   if got[1] then
-    local left, held, version = string.match(got[1], '^(-?%d+) (%d+) (%d+)$')
-    write[#write + 1], write[#write + 2] = 'stock:' .. product,
-      string.format('%.0f %.0f %.0f', left + units, math.max(0, held - units), version + 1)
+    local left, version = string.match(got[1], '^(-?%d+) (%d+)$')
+    write[#write + 1], write[#write + 2] = 'stock:' .. product, string.format('%d %d', left + units, version + 1)
   end
-  write[#write + 1], write[#write + 2] = taken, string.format('%.0f', math.max(0, (got[2] or 0) - units))
+  write[#write + 1], write[#write + 2] = taken, string.format('%d', math.max(0, (got[2] or 0) - units))
   if not got[3] or string.match(got[3], ' 0$') then answer[#answer + 1] = product end
 end
 redis.call(unpack(write))

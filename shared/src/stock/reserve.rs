@@ -81,34 +81,54 @@ impl Gate {
         for (product, units) in request.lines() {
             call.arg(product.as_str()).arg(units);
         }
-        let answer: Vec<String> = self.redis.run(&call).await?;
-        decode(&answer)
+        let answer: String = self.redis.run(&call).await?;
+        decode(&answer, request, now, period)
     }
 }
 
-fn decode(answer: &[String]) -> Result<Reserved, RedisError> {
-    let mut words = answer.iter().map(String::as_str);
-    let word = words.next().unwrap_or_default();
-    let detail = words.next().unwrap_or_default();
-    let product = || {
-        detail
-            .parse()
-            .map_err(|_| malformed("reserve answered without a product"))
+fn decode(
+    answer: &str,
+    request: &OrderRequest,
+    now: Timestamp,
+    period: Duration,
+) -> Result<Reserved, RedisError> {
+    let (word, rest) = answer.split_once(' ').unwrap_or((answer, ""));
+    let mut words = rest.split(' ');
+    let mut product = || {
+        let product = words.next().and_then(|product| product.parse().ok());
+        product.ok_or_else(|| malformed("reserve answered without a product"))
     };
     Ok(match word {
-        "reserved" => Reserved::Taken(parse_hold(detail)?),
-        "replayed" => Reserved::Replayed(parse_hold(detail)?),
+        "reserved" => {
+            let mut prices = rest.split(' ');
+            let lines = request.lines().map(|(product, quantity)| {
+                Ok(Line {
+                    product_id: product.clone(),
+                    quantity,
+                    unit_price: number(&mut prices)?,
+                })
+            });
+            let lines = lines.collect::<Result<_, RedisError>>()?;
+            Reserved::Taken(Reservation {
+                accepted_at: now,
+                deadline: now + period,
+                lines,
+                open: true,
+            })
+        }
+        "replayed" => Reserved::Replayed(parse_hold(rest)?),
         "conflict" => Reserved::Refused(Refusal::Conflict),
         "unknown" => Reserved::Refused(Refusal::Unknown(product()?)),
         "not_on_air" => Reserved::Refused(Refusal::NotOnAir(product()?)),
         "limit_exceeded" => {
-            Reserved::Refused(Refusal::LimitExceeded(product()?, number(&mut words)?))
+            let product = product()?;
+            Reserved::Refused(Refusal::LimitExceeded(product, number(&mut words)?))
         }
         // A gate that followed a smaller grant may owe units: nothing is left, whatever the sign.
-        "sold_out" => Reserved::Refused(Refusal::SoldOut(
-            product()?,
-            number(&mut words).unwrap_or(0),
-        )),
+        "sold_out" => {
+            let product = product()?;
+            Reserved::Refused(Refusal::SoldOut(product, number(&mut words).unwrap_or(0)))
+        }
         _ => return Err(malformed("reserve answered with an unknown word")),
     })
 }

@@ -38,14 +38,35 @@ impl Gate {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
+        let fields = [
+            format!("stock:{product}"),
+            format!("granted:{product}"),
+            format!("sold:{product}"),
+        ];
         let mut reads = redis::pipe();
         for source in sources {
-            reads.hget(self.keys.gate(source), format!("stock:{product}"));
+            reads.hmget(self.keys.gate(source), &fields);
         }
-        let records: Vec<Option<String>> = self.redis.send(&reads).await?;
+        let records: Vec<[Option<String>; 3]> = self.redis.send(&reads).await?;
         records
             .iter()
-            .map(|record| record.as_deref().map(GateStock::parse).transpose())
+            .map(|record| {
+                let [Some(stock), Some(granted), Some(sold)] = record else {
+                    return Ok(None);
+                };
+                let (left, version) = parse_stock(stock)?;
+                let granted = number(&mut granted.split(' '))?;
+                let held = i128::from(granted)
+                    - i128::from(left)
+                    - i128::from(number(&mut sold.split(' '))?);
+                let [left, held] =
+                    [i128::from(left), held].map(|units| u64::try_from(units).unwrap_or(0));
+                Ok(Some(GateStock {
+                    left,
+                    held,
+                    version,
+                }))
+            })
             .collect()
     }
 
@@ -77,19 +98,13 @@ impl Gate {
     }
 }
 
-impl GateStock {
-    /// Reads a `stock:<product>` record.
-    pub(crate) fn parse(record: &str) -> Result<Self, RedisError> {
-        let mut words = record.split(' ');
-        // A gate that followed a smaller grant may owe units: nothing is free then.
-        let left = words
-            .next()
-            .and_then(|word| word.parse::<i64>().ok())
-            .ok_or_else(|| malformed("no units left"))?;
-        Ok(Self {
-            left: u64::try_from(left).unwrap_or(0),
-            held: number(&mut words)?,
-            version: number(&mut words)?,
-        })
-    }
+/// Reads a `stock:<product>` record: units free, and the version. A gate that followed a smaller grant may owe units; then
+/// the first is negative.
+pub(crate) fn parse_stock(record: &str) -> Result<(i64, u64), RedisError> {
+    let mut words = record.split(' ');
+    let left = words
+        .next()
+        .and_then(|word| word.parse().ok())
+        .ok_or_else(|| malformed("no units left"))?;
+    Ok((left, number(&mut words)?))
 }

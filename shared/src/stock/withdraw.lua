@@ -23,13 +23,13 @@ assert(#KEYS == 1 and #ARGV == 4 and most and least, 'withdraw: wrong arguments'
 local stock_field, granted_field = 'stock:' .. product, 'granted:' .. product
 local got = redis.call('HMGET', gate, stock_field, granted_field)
 if not got[1] or not got[2] then return {'unknown'} end
-local left, held, version = string.match(got[1], '^(-?%d+) (%d+) (%d+)$')
+local left, version = string.match(got[1], '^(-?%d+) (%d+)$')
 local granted, grant_version = string.match(got[2], '^(%d+) (%d+)$')
 if grant_version ~= ARGV[4] then return {'stale'} end
 left = tonumber(left)
 local units = math.max(0, math.min(left, most))
 if units < least then return {'short', left} end
 redis.call('HSET', gate,
-  stock_field, string.format('%.0f %s %.0f', left - units, held, version + 1),
-  granted_field, string.format('%.0f %s', granted - units, grant_version))
+  stock_field, string.format('%d %d', left - units, version + 1),
+  granted_field, string.format('%d %s', granted - units, grant_version))
 return {'withdrawn', units}
