@@ -68,6 +68,7 @@ async fn an_order_is_accepted_confirmed_and_told() {
 
     let (status, waiting) = shop.status("u1", id).await;
     assert_eq!((status, &waiting["status"]), (200, &json!("accepted")));
+    assert_eq!(shop.status("u2", id).await.0, 404, "another viewer read it");
     shop.process(10, 1).await;
     let (status, settled) = shop.status("u1", id).await;
     assert_eq!(

@@ -1,7 +1,13 @@
 //! The room: who joins sees it, what happens reaches everyone once and in order, an order's result its buyer alone.
 
+use std::time::Duration;
+
 use axum::http::Method;
-use onepool::{auth::Role, room::socket::SocketEvent};
+use onepool::{
+    auth::Role,
+    clock::{self, Timestamp},
+    room::{Ask, Claim, Event, socket::SocketEvent},
+};
 use onepool_tests::{Fault, Shop, Show, billing_key};
 use serde_json::{Value, json};
 
@@ -188,14 +194,18 @@ async fn posts_follow_frames_not_orders() {
         shop.order(&show, &format!("u{n}"), "k", json!(1), billing_key("bk"))
             .await;
     }
+    for n in 0..30 {
+        chatter(&shop, &show, &n.to_string()).await;
+    }
     shop.process(100, 1).await;
     shop.pump().await;
     assert_eq!(
         shop.wire.calls("PostToConnection") - before,
         1,
-        "sixty orders are one frame"
+        "sixty orders and thirty chats are one frame"
     );
     let events = viewer.read();
+    assert_eq!(Viewer::of(&events, "chat").len(), 30);
     assert_eq!(Viewer::of(&events, "inventory_update").len(), 1);
     assert_eq!(Viewer::of(&events, "inventory_update")[0]["remaining"], 40);
 }
@@ -425,4 +435,149 @@ async fn bad_messages_are_answered_to_their_sender_alone() {
         "u1",
         "who spoke is what the token says"
     );
+}
+
+/// Something is said in the room.
+async fn chatter(shop: &Shop, show: &Show, message: &str) {
+    let chat = Event::Chat {
+        id: message.to_owned(),
+        user_id: "u1".parse().expect("an id"),
+        name: "이름".to_owned(),
+        message: message.to_owned(),
+        timestamp: clock::now(),
+    };
+    let events = [(None, chat)];
+    shop.rooms
+        .append(&show.broadcast, &events, clock::now())
+        .await
+        .expect("appends");
+}
+
+fn ask(token: &str, sent: Option<(u64, u64)>) -> Ask<'_> {
+    Ask {
+        token,
+        until: clock::now() + LEASE,
+        sent,
+        end: false,
+        people: None,
+    }
+}
+
+const LEASE: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_lease_is_one_pumps_until_it_ends() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let (room, now) = (&show.broadcast, clock::now());
+    let lease = async |token: &str, at: Timestamp| {
+        shop.rooms
+            .lease(room, token, at, at + LEASE)
+            .await
+            .expect("answers")
+    };
+    assert!(lease("a", now).await);
+    assert!(
+        !lease("b", now + Duration::from_secs(2)).await,
+        "two pumps in one room"
+    );
+    assert!(
+        lease("b", now + Duration::from_secs(4)).await,
+        "a dead pump is never replaced"
+    );
+    let lost = shop
+        .rooms
+        .claim_frame(room, &ask("a", None), now)
+        .await
+        .expect("answers");
+    assert_eq!(lost, Claim::Lost, "a pump that was replaced goes on");
+}
+
+#[tokio::test]
+async fn the_next_pump_sends_the_very_frame_that_was_on_the_way() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let (room, now) = (&show.broadcast, clock::now());
+    let claim = async |token: &str, sent: Option<(u64, u64)>| match shop
+        .rooms
+        .claim_frame(room, &ask(token, sent), now)
+        .await
+        .expect("answers")
+    {
+        Claim::Frame {
+            from, head, events, ..
+        } => (from, head, events),
+        other => panic!("no frame: {other:?}"),
+    };
+    chatter(&shop, &show, "1").await;
+    assert!(
+        shop.rooms
+            .lease(room, "a", now, now + LEASE)
+            .await
+            .expect("answers")
+    );
+    let on_the_way = claim("a", None).await;
+    chatter(&shop, &show, "2").await;
+    let later = now + Duration::from_secs(4);
+    assert!(
+        shop.rooms
+            .lease(room, "b", later, later + LEASE)
+            .await
+            .expect("answers")
+    );
+    assert_eq!(
+        claim("b", None).await,
+        on_the_way,
+        "a frame that overlaps cannot be told from a new one"
+    );
+    let (from, _, events) = claim("b", Some((on_the_way.1, 0))).await;
+    assert_eq!(from, on_the_way.1);
+    assert!(
+        events
+            .iter()
+            .any(|event| event.json.contains(r#""message":"2""#))
+    );
+}
+
+#[tokio::test]
+async fn who_was_away_longer_than_the_log_gets_the_room_anew() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    for message in ["1", "2", "3"] {
+        chatter(&shop, &show, message).await;
+    }
+    let mut redis = shop.redis.plain().await;
+    let log = format!("{{demo}}:log:{}", show.broadcast);
+    let _: u64 = redis::cmd("XTRIM")
+        .arg(log)
+        .arg("MAXLEN")
+        .arg(1)
+        .query_async(&mut redis)
+        .await
+        .expect("trims");
+    let mut viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
+    viewer.send(json!({ "type": "join", "last_seq": 1 })).await;
+    assert_eq!(
+        Viewer::of(&viewer.read(), "init").len(),
+        1,
+        "a gap was passed over in silence"
+    );
+}
+
+#[tokio::test]
+async fn who_comes_back_does_not_get_what_was_for_another() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    shop.order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    shop.process(10, 1).await;
+    for (user, results) in [("u1", 1), ("u2", 0)] {
+        let mut viewer = Viewer::connect(&shop, &show, user, user).await;
+        viewer.send(json!({ "type": "join", "last_seq": 1 })).await;
+        assert_eq!(
+            Viewer::of(&viewer.read(), "order_result").len(),
+            results,
+            "{user}"
+        );
+    }
 }

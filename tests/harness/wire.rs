@@ -150,9 +150,12 @@ impl Shared {
         self.state.lock().expect("no test panicked in here")
     }
 
-    fn count(&self, name: &str) -> Option<Fault> {
+    fn tally(&self, name: &str) {
+        *self.state().calls.entry(name.to_owned()).or_default() += 1;
+    }
+
+    fn fault(&self, name: &str) -> Option<Fault> {
         let mut state = self.state();
-        *state.calls.entry(name.to_owned()).or_default() += 1;
         let place = state
             .faults
             .iter()
@@ -167,7 +170,8 @@ async fn call(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
         .and_then(|target| target.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let fault = shared.count(&target);
+    shared.tally(&target);
+    let fault = shared.fault(&target);
     match fault {
         Some(Fault::Refused(status)) => {
             let status = StatusCode::from_u16(status).expect("a status");
@@ -270,7 +274,7 @@ async fn connection(
     Path(connection): Path<String>,
     body: Bytes,
 ) -> Response {
-    let fault = shared.count("PostToConnection");
+    shared.tally("PostToConnection");
     if shared.state().gone.contains(&connection) {
         return (
             StatusCode::GONE,
@@ -279,7 +283,7 @@ async fn connection(
         )
             .into_response();
     }
-    if let Some(Fault::Refused(status)) = fault {
+    if let Some(Fault::Refused(status)) = shared.fault("PostToConnection") {
         let status = StatusCode::from_u16(status).expect("a status");
         return (
             status,

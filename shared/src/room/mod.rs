@@ -25,7 +25,7 @@ pub mod socket;
 use std::{collections::HashMap, sync::LazyLock};
 
 pub use event::Event;
-pub use frame::{Claim, LoggedEvent};
+pub use frame::{Ask, Claim, LoggedEvent};
 use redis::{RedisError, Script};
 use serde_json::{Value, json};
 
