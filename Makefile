@@ -12,7 +12,7 @@ build: ## everything, unoptimised
 
 live: ## all of Onepool on this machine, with a show (SHOW=no, SHOW=only, SHOWS=n; infra/live/README.md)
 	@infra/install.sh
-	@cargo build --workspace --quiet
+	@cargo build --workspace
 	@cargo run --quiet -p onepool-live
 
 test: ## the template and all tests
