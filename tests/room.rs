@@ -272,11 +272,7 @@ async fn a_pump_that_dies_is_replaced_and_nobody_misses_anything() {
     let wake: onepool::room::Wake = serde_json::from_str(&wake).expect("a wake");
     // Aborted while its first frame is on the way: claimed, not settled.
     shop.wire.fail("PostToConnection", Fault::Refused(429), 1);
-    let dead = tokio::time::timeout(
-        std::time::Duration::from_millis(60),
-        shop.pump.run(wake.clone()),
-    )
-    .await;
+    let dead = tokio::time::timeout(Duration::from_millis(60), shop.pump.run(wake.clone())).await;
     assert!(dead.is_err(), "the pump ended by itself");
     viewer.send(json!({ "type": "chat", "message": "2" })).await;
     let lease = std::time::Instant::now();
@@ -498,16 +494,19 @@ async fn the_next_pump_sends_the_very_frame_that_was_on_the_way() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
     let (room, now) = (&show.broadcast, clock::now());
-    let claim = async |token: &str, sent: Option<(u64, u64)>| match shop
-        .rooms
-        .claim_frame(room, &ask(token, sent), now)
-        .await
-        .expect("answers")
-    {
-        Claim::Frame {
+    let claim = async |token: &str, sent: Option<(u64, u64)>| {
+        let claimed = shop
+            .rooms
+            .claim_frame(room, &ask(token, sent), now)
+            .await
+            .expect("answers");
+        let Claim::Frame {
             from, head, events, ..
-        } => (from, head, events),
-        other => panic!("no frame: {other:?}"),
+        } = claimed
+        else {
+            panic!("no frame: {claimed:?}")
+        };
+        (from, head, events)
     };
     chatter(&shop, &show, "1").await;
     assert!(
