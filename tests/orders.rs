@@ -312,6 +312,57 @@ async fn a_send_that_is_refused_gives_the_units_back_and_one_without_an_answer_k
 }
 
 #[tokio::test]
+async fn a_retry_after_a_refused_send_is_not_told_that_it_is_accepted() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let order = async || {
+        shop.order(&show, "u1", "k", json!(1), billing_key("bk"))
+            .await
+            .0
+    };
+    shop.wire.fail("SendMessage", Fault::Refused(400), 1);
+    assert_eq!(order().await, 503);
+    assert_eq!(order().await, 503, "accepted, and on no queue");
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn a_refused_resend_leaves_the_units_of_an_order_that_is_queued() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    accept(&shop, &show, "u1", billing_key("bk")).await;
+    shop.wire.fail("SendMessage", Fault::Refused(400), 1);
+    assert_eq!(
+        shop.order(&show, "u1", "k", json!(1), billing_key("bk"))
+            .await
+            .0,
+        503
+    );
+    shop.process(10, 2).await;
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
+
+#[tokio::test]
+async fn a_billing_key_cannot_name_another_path_of_the_gateway() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    for key in [
+        "..\\payments\\pk\\cancel",
+        "../payments/pk/cancel",
+        "a%2Fb",
+        "a?b",
+        "a#b",
+        "a b",
+        "",
+    ] {
+        let (status, _) = shop
+            .order(&show, "u1", "k", json!(1), billing_key(key))
+            .await;
+        assert_eq!(status, 400, "{key:?} was taken");
+    }
+}
+
+#[tokio::test]
 async fn the_ledger_settles_what_a_crash_left_between_any_two_steps() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;

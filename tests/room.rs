@@ -474,6 +474,10 @@ async fn a_lease_is_one_pumps_until_it_ends() {
     };
     assert!(lease("a", now).await);
     assert!(
+        lease("a", now).await,
+        "asked again because the answer was lost"
+    );
+    assert!(
         !lease("b", now + Duration::from_secs(2)).await,
         "two pumps in one room"
     );

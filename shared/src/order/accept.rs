@@ -71,13 +71,18 @@ impl Orders {
         let source = Source::Live(broadcast.clone());
         let now = clock::now();
 
-        let reservation = match self.reserve(&source, &order_id, &request, now).await? {
-            Reserved::Taken(reservation) => reservation,
-            // An earlier try of this order was settled: there is nothing left to send.
+        let (reservation, taken_now) = match self.reserve(&source, &order_id, &request, now).await?
+        {
+            Reserved::Taken(reservation) => (reservation, true),
+            // An earlier try of this order has ended: the ledger says how. If it does not know the order, that try
+            // never reached the queue, and saying "accepted" would lose it.
             Reserved::Replayed(reservation) if !reservation.open => {
-                return Ok(receipt(order_id, amount(&reservation.lines), language));
+                return match self.ledger.order(&order_id).await? {
+                    Some(record) => Ok(receipt(order_id, amount(&record.lines), language)),
+                    None => Err(Error::Conflict),
+                };
             }
-            Reserved::Replayed(reservation) => reservation,
+            Reserved::Replayed(reservation) => (reservation, false),
             Reserved::Refused(refusal) => return Err(refused(refusal)),
         };
         let total = amount(&reservation.lines);
@@ -91,13 +96,15 @@ impl Orders {
         match self.queue.send(&order).await {
             Ok(()) => Ok(receipt(order_id, total, language)),
             Err(error) => {
-                if matches!(
-                    error,
+                // An earlier try may have put the order on the queue: only units taken by this one may go back.
+                let definite = matches!(
+                    &error,
                     Error::Aws {
                         certainty: Certainty::Definite,
                         ..
                     }
-                ) {
+                );
+                if definite && taken_now {
                     self.gate.release(&source, &order_id).await?;
                 }
                 Err(error)
