@@ -1,9 +1,13 @@
 //! A redis-server of one's own: loopback, a free port, nothing kept.
 
-use std::{net::TcpListener, process::Stdio, time::Duration};
+use std::{ops::Range, process::Stdio, time::Duration};
 
 use onepool::{config::Secret, connection::Redis};
 use tokio::process::{Child, Command};
+
+const PORTS: Range<u16> = 15_000..32_000;
+const PORT_TRIES: usize = 20;
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running redis-server. It dies with this value.
 pub struct RedisServer {
@@ -24,17 +28,22 @@ impl RedisServer {
     }
 
     async fn start_with(extra: &[&str]) -> Self {
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .and_then(|socket| socket.local_addr())
-            .expect("a free port")
-            .port();
-        let mut server = Self {
-            port,
-            process: None,
-            extra: extra.iter().map(ToString::to_string).collect(),
-        };
-        server.launch().await;
-        server
+        let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
+        // Below the range that sockets take their ports from by themselves, so that nobody takes the port of a server that
+        // is being restarted. Another server may have it already: then the next one is tried.
+        for _ in 0..PORT_TRIES {
+            let mut server = Self {
+                port: fastrand::u16(PORTS),
+                process: None,
+                extra: extra.clone(),
+            };
+            if server.launch().await {
+                return server;
+            }
+        }
+        panic!(
+            "no free port for redis-server in {PORTS:?}, or it does not start: `make test` installs it"
+        );
     }
 
     /// Kills it where it stands, and starts an empty one on the same port.
@@ -42,10 +51,11 @@ impl RedisServer {
         if let Some(mut process) = self.process.take() {
             process.kill().await.expect("the server can be killed");
         }
-        self.launch().await;
+        assert!(self.launch().await, "redis-server did not come back");
     }
 
-    async fn launch(&mut self) {
+    /// Whether it is this very server that answers on the port now.
+    async fn launch(&mut self) -> bool {
         let process = Command::new("redis-server")
             .args([
                 "--bind",
@@ -68,12 +78,15 @@ impl RedisServer {
             .kill_on_drop(true)
             .spawn()
             .expect("redis-server starts: `make test` installs it");
-        self.process = Some(process);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port))
-            .await
-            .is_err()
-        {
+        let process = self.process.insert(process);
+        let deadline = tokio::time::Instant::now() + START_TIMEOUT;
+        loop {
+            if process.try_wait().expect("a child process").is_some() {
+                return false; // the port is another's
+            }
+            if let Some(pid) = server_pid(self.port).await {
+                return Some(pid) == process.id();
+            }
             assert!(
                 tokio::time::Instant::now() < deadline,
                 "redis-server did not come up"
@@ -113,4 +126,16 @@ impl Drop for RedisServer {
         // Only a server in cluster mode has written it.
         let _absent = std::fs::remove_file(std::env::temp_dir().join(self.cluster_file()));
     }
+}
+
+/// The process that answers on a port; `None` if none does yet.
+async fn server_pid(port: u16) -> Option<u32> {
+    let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).ok()?;
+    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+    let info: redis::InfoDict = redis::cmd("INFO")
+        .arg("server")
+        .query_async(&mut connection)
+        .await
+        .ok()?;
+    info.get("process_id")
 }

@@ -2,13 +2,16 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use crate::error::{Context, Result};
+use crate::error::{Error, Result};
+
+/// Below the range that sockets take their ports from by themselves: a port found free stays so until its part listens.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+const TRIES: usize = 100;
 
 /// A port that nobody listens on now.
 pub fn free() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context(|| "no free port".into())?;
-    Ok(listener
-        .local_addr()
-        .context(|| "no free port".into())?
-        .port())
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(PORTS)).take(TRIES);
+    ports
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .ok_or_else(|| Error::new(format!("no free port in {PORTS:?}")))
 }
