@@ -8,10 +8,16 @@ use crate::{
     catalog::Catalog,
     config::{self, AwsConfig, ConfigError, RedisConfig},
     connection::Redis,
-    http::{orders::OrdersApi, studio::StudioApi},
+    http::{orders::OrdersApi, payments::PaymentsApi, studio::StudioApi},
     keys::Keys,
     ledger::Ledger,
-    order::{accept::Orders, process::Settlement},
+    order::{
+        accept::Orders,
+        pay::{PaymentTerms, Payments},
+        process::Settlement,
+        reconcile::Reconcile,
+        sweep::Sweep,
+    },
     payment::Toss,
     queue::Queue,
     room::{Rooms, post::Post, pump::Pump, socket::Sockets},
@@ -70,6 +76,20 @@ impl Parts {
         ))
     }
 
+    fn orders(&self) -> Result<Queue, ConfigError> {
+        Ok(Queue::new(self.aws.clone(), config::orders_queue_url()?))
+    }
+
+    fn settlement(&self) -> Result<Settlement, ConfigError> {
+        let payments = Toss::new(config::toss_base_url()?, config::toss_secret_key()?);
+        Ok(Settlement {
+            fence: self.fence()?,
+            payments: Box::new(payments),
+            rooms: self.rooms()?,
+            terms: PaymentTerms::with_ceiling(config::hold_ceiling()?),
+        })
+    }
+
     fn fence(&self) -> Result<Fence, ConfigError> {
         Ok(Fence {
             ledger: self.ledger()?,
@@ -88,13 +108,18 @@ fn tokens() -> Result<Tokens, ConfigError> {
 /// A variable is missing or malformed.
 pub fn order_accept() -> Result<OrdersApi, Error> {
     let parts = Parts::from_env(Patience::Short)?;
+    let queue = parts.orders()?;
     Ok(OrdersApi {
         tokens: tokens()?,
         orders: Orders {
             gate: parts.gate(),
-            queue: Queue::new(parts.aws.clone(), config::orders_queue_url()?),
+            queue: queue.clone(),
             ledger: parts.ledger()?,
             catalog: parts.catalog()?,
+            sweep: Sweep {
+                fence: parts.fence()?,
+                queue,
+            },
             hold_period: config::hold_period()?,
         },
     })
@@ -106,16 +131,52 @@ pub fn order_accept() -> Result<OrdersApi, Error> {
 /// A variable is missing or malformed.
 pub fn order_process() -> Result<(Settlement, Queue), Error> {
     let parts = Parts::from_env(Patience::Long)?;
-    let payments = Toss::new(config::toss_base_url()?, config::toss_secret_key()?);
-    let settlement = Settlement {
-        fence: parts.fence()?,
-        payments,
-        rooms: parts.rooms()?,
-    };
-    Ok((
-        settlement,
-        Queue::new(parts.aws, config::orders_queue_url()?),
-    ))
+    Ok((parts.settlement()?, parts.orders()?))
+}
+
+/// `order-dead-letter`, and the queue that brings what nobody could settle.
+///
+/// # Errors
+/// A variable is missing or malformed.
+pub fn order_dead_letter() -> Result<(Settlement, Queue), Error> {
+    let parts = Parts::from_env(Patience::Long)?;
+    let queue = Queue::new(parts.aws.clone(), config::orders_dead_letter_queue_url()?);
+    Ok((parts.settlement()?, queue))
+}
+
+/// `reconcile`.
+///
+/// # Errors
+/// A variable is missing or malformed.
+pub fn reconcile() -> Result<Reconcile, Error> {
+    let parts = Parts::from_env(Patience::Long)?;
+    Ok(Reconcile {
+        sweep: Sweep {
+            fence: parts.fence()?,
+            queue: parts.orders()?,
+        },
+        settlement: parts.settlement()?,
+        catalog: parts.catalog()?,
+        orders: parts.orders()?,
+    })
+}
+
+/// `payment-webhook`.
+///
+/// # Errors
+/// A variable is missing or malformed.
+pub fn payment_webhook() -> Result<PaymentsApi, Error> {
+    let parts = Parts::from_env(Patience::Short)?;
+    Ok(PaymentsApi {
+        tokens: tokens()?,
+        payments: Payments {
+            ledger: parts.ledger()?,
+            gate: parts.gate(),
+            queue: parts.orders()?,
+            catalog: parts.catalog()?,
+            terms: PaymentTerms::with_ceiling(config::hold_ceiling()?),
+        },
+    })
 }
 
 /// `stock-fanout`, and the queue that brings its wakes.

@@ -34,6 +34,15 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// So long before this; 1970 at the earliest.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+
     /// Parses RFC 3339; `None` if it is not that, or before 1970.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -130,6 +130,8 @@ text_variables! {
     orders_table = "ORDERS_TABLE";
     /// `ORDERS_QUEUE_URL`: where accepted orders go.
     orders_queue_url = "ORDERS_QUEUE_URL";
+    /// `ORDERS_DEAD_LETTER_QUEUE_URL`: where messages are that nobody could settle.
+    orders_dead_letter_queue_url = "ORDERS_DEAD_LETTER_QUEUE_URL";
     /// `ROOM_WAKE_QUEUE_URL`: where a room that has something to say is named.
     room_wake_queue_url = "ROOM_WAKE_QUEUE_URL";
     /// `WEBSOCKET_CALLBACK_URL`: where `@connections` answers, stage included.
@@ -173,6 +175,19 @@ fn whole_number(
 pub fn hold_period() -> Result<Duration, ConfigError> {
     whole_number(
         "HOLD_SECONDS",
+        1..=86_400,
+        "a whole number of seconds, 1 to 86400",
+    )
+    .map(Duration::from_secs)
+}
+
+/// `HOLD_CEILING_SECONDS`: the longest an order may keep its units unpaid, whatever its buyer does.
+///
+/// # Errors
+/// The variable is missing, or not a whole number of seconds from 1 to 86,400.
+pub fn hold_ceiling() -> Result<Duration, ConfigError> {
+    whole_number(
+        "HOLD_CEILING_SECONDS",
         1..=86_400,
         "a whole number of seconds, 1 to 86400",
     )

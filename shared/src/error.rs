@@ -107,6 +107,12 @@ pub enum Error {
         /// How many it has.
         left: u64,
     },
+    /// The order was not paid in time, and its units are gone.
+    #[error("the order was not paid in time")]
+    PaymentExpired,
+    /// The order is settled, or another payment of it is under way.
+    #[error("the order is settled already")]
+    AlreadySettled,
     /// A message of a queue that is not one of ours.
     #[error("the message is not one of ours: {0}")]
     Foreign(#[source] serde_json::Error),
@@ -235,6 +241,20 @@ impl Error {
                     format!("Only {left} units are available."),
                 )
             }
+            Self::PaymentExpired => sentence(
+                409,
+                "payment_expired",
+                "Payment expired",
+                "결제 시간이 지났고 남은 재고가 없습니다. 결제되지 않았습니다.",
+                "The time to pay is over and the units are gone. Nothing was charged.",
+            ),
+            Self::AlreadySettled => sentence(
+                409,
+                "already_settled",
+                "Already settled",
+                "이미 처리된 주문입니다.",
+                "The order is settled already, or another payment of it is under way.",
+            ),
             Self::Foreign(_)
             | Self::Corrupt(_)
             | Self::Conflict
@@ -278,6 +298,8 @@ impl Error {
             | Self::NotOnAir(_)
             | Self::LimitExceeded { .. }
             | Self::InsufficientPool { .. }
+            | Self::PaymentExpired
+            | Self::AlreadySettled
             | Self::Foreign(_)
             | Self::Corrupt(_) => Retry::Never,
         }

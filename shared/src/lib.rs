@@ -18,6 +18,7 @@ pub mod http;
 pub mod id;
 pub mod keys;
 pub mod ledger;
+pub mod metric;
 pub mod order;
 pub mod payment;
 pub mod queue;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName};
 use serde::Serialize;
 
 use crate::{
@@ -61,6 +61,32 @@ impl Queue {
         self.sender
             .send("SendMessage", &self.endpoint, "AmazonSQS.SendMessage", body)
             .await
+    }
+
+    /// Whether nothing is on the queue or being handled, as far as the queue knows: it counts with a delay.
+    ///
+    /// # Errors
+    /// [`Error::Aws`].
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        let counts = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let answer = self
+            .aws
+            .sqs()
+            .await
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .set_attribute_names(Some(counts.to_vec()))
+            .send()
+            .await
+            .map_err(aws::failed("GetQueueAttributes"))?;
+        let answer = answer.attributes.unwrap_or_default();
+        Ok(counts
+            .iter()
+            .all(|count| answer.get(count).is_some_and(|count| count == "0")))
     }
 
     /// Has messages that failed brought again soon: after 2 s at first, then twice as long each time. Without this they would

@@ -2,19 +2,18 @@
 
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use onepool::{app, batch};
+use onepool::{app, batch, metric};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
+    metric::install("order-process")?;
     let (settlement, queue) = app::order_process()?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(
-            batch::together(event.payload, &queue, async |orders| {
-                settlement.settle(orders).await
-            })
-            .await,
-        )
+        let settle = async |messages| settlement.settle(messages).await;
+        let answer = batch::together(event.payload, &queue, settle).await;
+        metric::flush();
+        Ok::<_, Error>(answer)
     }))
     .await
 }

@@ -1,9 +1,10 @@
 //! HTTP: requests decoded, answers encoded, once for every function. What an order or a broadcast is stands elsewhere.
 
 pub mod orders;
+pub mod payments;
 pub mod studio;
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use base64::Engine;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -70,18 +71,29 @@ impl HttpEvent {
     /// # Errors
     /// [`Error::Invalid`] if it is too large, not Base64 as announced, or not a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        parse_body(&self.bytes()?)
+    }
+
+    /// The body as it was sent.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is not Base64 as announced.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>, Error> {
         let body = self.body.as_deref().unwrap_or_default();
         if self.is_base64_encoded {
-            let engine = base64::engine::general_purpose::STANDARD;
-            parse_body(
-                &engine
-                    .decode(body)
-                    .map_err(|_| Error::invalid("body", "Base64, as announced"))?,
-            )
+            base64::engine::general_purpose::STANDARD
+                .decode(body)
+                .map(Cow::Owned)
+                .map_err(|_| Error::invalid("body", "Base64, as announced"))
         } else {
-            parse_body(body.as_bytes())
+            Ok(Cow::Borrowed(body.as_bytes()))
         }
     }
+}
+
+/// A parameter of the path; `None` if it cannot be one.
+pub(crate) fn parameter<T: std::str::FromStr>(event: &HttpEvent, name: &str) -> Option<T> {
+    event.path_parameters.get(name)?.parse().ok()
 }
 
 /// Reads a body.

@@ -1,6 +1,6 @@
 //! The buyer's door: place an order, and hear what became of it.
 
-use super::{HttpAnswer, HttpEvent, idempotency_key};
+use super::{HttpAnswer, HttpEvent, idempotency_key, parameter};
 use crate::{
     auth::{Role, Tokens},
     error::Error,
@@ -54,8 +54,4 @@ impl OrdersApi {
             &self.orders.status(&caller, &order).await?,
         ))
     }
-}
-
-fn parameter<T: std::str::FromStr>(event: &HttpEvent, name: &str) -> Option<T> {
-    event.path_parameters.get(name)?.parse().ok()
 }

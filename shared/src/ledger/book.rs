@@ -1,26 +1,23 @@
 //! `book`: accepted orders enter the ledger, a whole batch at once.
 //!
-//! A transaction has one conditional update for each stock row, and the puts of all orders it serves: a hot product costs
+//! A transaction has one conditional update for each stock row and the note of it, and the puts of all orders it serves: a hot product costs
 //! one hot write a batch, not one an order. When it is refused, the reasons say who was at fault: orders that are there
 //! already drop out, a lost race is tried again, and if the units do not suffice the orders go one by one, so that exactly
 //! those fail that do not fit.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use aws_sdk_dynamodb::types::{
-    Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::{
-    Ledger, MAX_ACTIONS, MAX_TRIES, OrderRecord, stock_key,
+    Ledger, MAX_ACTIONS, MAX_TRIES, OrderRecord, TraceEntry,
     transact::{Refusal, Transacted, back_off},
-    units,
 };
 use crate::{
     clock::Timestamp,
     error::Error,
-    id::ProductId,
-    order::{AcceptedOrder, FailureReason, OrderStatus},
+    id::{BroadcastId, ProductId},
+    order::{AcceptedOrder, FailureReason, OrderId},
     stock::Source,
 };
 
@@ -38,12 +35,16 @@ pub enum Booking {
 impl Ledger {
     /// Enters `orders`, which differ from one another. One answer an order, in their order; an order whose outcome is not
     /// known has an error and may be entered again.
-    pub async fn book(&self, orders: &[AcceptedOrder]) -> Vec<Result<Booking, Error>> {
+    pub async fn book(
+        &self,
+        orders: &[AcceptedOrder],
+        now: Timestamp,
+    ) -> Vec<Result<Booking, Error>> {
         let mut answers: Vec<Option<Result<Booking, Error>>> =
             orders.iter().map(|_| None).collect();
         let mut packs: VecDeque<Vec<usize>> = pack(orders).into();
         while let Some(members) = packs.pop_front() {
-            match self.book_pack(orders, &members, &mut answers).await {
+            match self.book_pack(orders, &members, &mut answers, now).await {
                 Ok(()) => {}
                 Err(Refused::DoesNotFit(rest)) if rest.len() == 1 => {
                     answers[rest[0]] = Some(Ok(Booking::SoldOut))
@@ -74,6 +75,7 @@ impl Ledger {
         orders: &[AcceptedOrder],
         members: &[usize],
         answers: &mut [Option<Result<Booking, Error>>],
+        now: Timestamp,
     ) -> Result<(), Refused> {
         let mut members = members.to_vec();
         for attempt in 0..MAX_TRIES {
@@ -81,14 +83,14 @@ impl Ledger {
                 return Ok(());
             }
             let demand = demand(members.iter().map(|&member| &orders[member]));
-            let actions = match self.booking_actions(orders, &members, &demand) {
+            let actions = match self.booking_actions(orders, &members, &demand, now) {
                 Ok(actions) => actions,
                 Err(error) => return Err(Refused::Failed(members, error)),
             };
             let reasons = match self.transact(actions).await {
                 Ok(Transacted::Done) => {
                     for member in members {
-                        let record = OrderRecord::new(&orders[member], OrderStatus::Reserved);
+                        let record = OrderRecord::new(&orders[member], now);
                         answers[member] = Some(Ok(Booking::Reserved(record)));
                     }
                     return Ok(());
@@ -100,7 +102,7 @@ impl Ledger {
             let mut reasons = reasons.into_iter();
             let fits = reasons
                 .by_ref()
-                .take(demand.len())
+                .take(ACTIONS_A_ROW * demand.len())
                 .filter(|reason| matches!(reason, Refusal::Condition(_)))
                 .count()
                 == 0;
@@ -130,23 +132,18 @@ impl Ledger {
         &self,
         orders: &[AcceptedOrder],
         members: &[usize],
-        demand: &BTreeMap<(Source, ProductId), u64>,
+        demand: &Demand,
+        now: Timestamp,
     ) -> Result<Vec<TransactWriteItem>, Error> {
-        let mut actions = Vec::with_capacity(demand.len() + members.len());
-        for ((source, product), count) in demand {
-            let update = Update::builder()
-                .table_name(&self.stock_table)
-                .set_key(Some(stock_key(product, source)))
-                .update_expression("SET sold = sold + :units, unsold = unsold - :units")
-                .condition_expression("unsold >= :units")
-                .expression_attribute_values(":units", units(*count))
-                .build()
-                .map_err(|error| Error::Corrupt(error.to_string()))?;
-            actions.push(TransactWriteItem::builder().update(update).build());
+        let mut actions = Vec::with_capacity(ACTIONS_A_ROW * demand.len() + members.len());
+        for ((source, product), (count, buyers)) in demand {
+            actions.push(self.sell(product, source, *count)?);
+            let sold = i64::try_from(*count).map_err(|_| Error::Corrupt("an order".to_owned()))?;
+            let entry = TraceEntry::sale(now, source, sold, "reserved", buyers.clone());
+            actions.push(self.trace_action(product, &entry)?);
         }
         for &member in members {
-            let record = OrderRecord::new(&orders[member], OrderStatus::Reserved);
-            actions.push(self.put_once(&record)?);
+            actions.push(self.put_once(&OrderRecord::new(&orders[member], now))?);
         }
         Ok(actions)
     }
@@ -172,11 +169,7 @@ impl Ledger {
         reason: FailureReason,
         now: Timestamp,
     ) -> Result<OrderRecord, Error> {
-        let record = OrderRecord {
-            reason: Some(reason),
-            settled_at: Some(now),
-            ..OrderRecord::new(order, OrderStatus::Failed)
-        };
+        let record = OrderRecord::new(order, now).failed(reason, now);
         for attempt in 0..MAX_TRIES {
             match self.transact(vec![self.put_once(&record)?]).await? {
                 Transacted::Done => return Ok(record),
@@ -195,33 +188,42 @@ enum Refused {
     Failed(Vec<usize>, Error),
 }
 
-/// Units wanted of every stock row.
-fn demand<'a>(
-    orders: impl Iterator<Item = &'a AcceptedOrder>,
-) -> BTreeMap<(Source, ProductId), u64> {
-    let mut demand = BTreeMap::new();
+/// Units wanted of every stock row, and for which orders.
+type Demand = BTreeMap<(Source, ProductId), (u64, Vec<OrderId>)>;
+
+fn demand<'a>(orders: impl Iterator<Item = &'a AcceptedOrder>) -> Demand {
+    let mut demand = Demand::new();
     for order in orders {
         let source = Source::Live(order.order_id.broadcast());
         for line in &order.lines {
-            *demand
+            let (count, buyers) = demand
                 .entry((source.clone(), line.product_id.clone()))
-                .or_default() += u64::from(line.quantity);
+                .or_default();
+            *count += u64::from(line.quantity);
+            buyers.push(order.order_id.clone());
         }
     }
     demand
 }
 
-/// Splits orders into transactions: as many as fit, counting one action for every order and for every row they want.
+/// A row takes an update, and a note of it.
+const ACTIONS_A_ROW: usize = 2;
+
+/// Splits orders into transactions: as many as fit, counting one action for every order and two for every row they want.
 fn pack(orders: &[AcceptedOrder]) -> Vec<Vec<usize>> {
     let mut packs = Vec::new();
     let mut members = Vec::new();
-    let mut rows = BTreeMap::new();
+    let mut rows = BTreeSet::new();
     for (index, order) in orders.iter().enumerate() {
-        let mut with = rows.clone();
-        with.append(&mut demand(std::iter::once(order)));
-        if members.len() + 1 + with.len() > MAX_ACTIONS {
+        let wanted: BTreeSet<(BroadcastId, &ProductId)> = order
+            .lines
+            .iter()
+            .map(|line| (order.order_id.broadcast(), &line.product_id))
+            .collect();
+        let mut with: BTreeSet<_> = rows.union(&wanted).cloned().collect();
+        if members.len() + 1 + ACTIONS_A_ROW * with.len() > MAX_ACTIONS {
             packs.push(std::mem::take(&mut members));
-            with = demand(std::iter::once(order));
+            with = wanted;
         }
         rows = with;
         members.push(index);
@@ -235,7 +237,7 @@ fn pack(orders: &[AcceptedOrder]) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::order::{Line, OrderId, PaymentMethod};
+    use crate::order::{Line, PaymentMethod};
 
     fn order(number: usize, products: &[&str]) -> AcceptedOrder {
         let user = format!("u{number}").parse().expect("an id");
@@ -255,14 +257,15 @@ mod tests {
                 customer_key: "ck".into(),
             },
             accepted_at: Timestamp::from_millis(0),
+            deadline: Timestamp::from_millis(0),
         }
     }
 
     #[test]
-    fn one_hot_product_takes_99_orders_a_transaction() {
+    fn one_hot_product_takes_98_orders_a_transaction() {
         let orders: Vec<_> = (0..200).map(|number| order(number, &["p"])).collect();
         let sizes: Vec<usize> = pack(&orders).iter().map(Vec::len).collect();
-        assert_eq!(sizes, [99, 99, 2]);
+        assert_eq!(sizes, [98, 98, 4]);
     }
 
     #[test]
@@ -282,7 +285,7 @@ mod tests {
         );
         for members in packs {
             let rows = demand(members.iter().map(|&member| &orders[member])).len();
-            assert!(rows + members.len() <= MAX_ACTIONS);
+            assert!(ACTIONS_A_ROW * rows + members.len() <= MAX_ACTIONS);
         }
     }
 }

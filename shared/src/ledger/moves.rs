@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::{
-    Item, Ledger, MAX_TRIES, StockRow, stock_key, text,
+    Item, Ledger, MAX_TRIES, StockRow, TraceEntry, stock_key, text,
     transact::{Refusal, Transacted, back_off},
     units,
 };
@@ -50,6 +50,27 @@ pub enum Moved {
     Stale,
 }
 
+impl Change {
+    fn ends(&self) -> impl Iterator<Item = (&Source, i64)> {
+        let from = self.from.iter().map(|(source, _)| (source, -1));
+        from.chain(self.to.iter().map(|source| (source, 1)))
+    }
+
+    fn entry(&self, source: &Source, sign: i64) -> Result<TraceEntry, Error> {
+        let units = i64::try_from(self.units).map_err(|_| Error::Corrupt("a move".to_owned()))?;
+        Ok(TraceEntry {
+            at: self.at,
+            source: source.clone(),
+            granted: sign * units,
+            sold: 0,
+            repaired: 0,
+            cause: self.cause.clone(),
+            by: self.by.clone(),
+            orders: Vec::new(),
+        })
+    }
+}
+
 impl Ledger {
     /// Moves units, once.
     ///
@@ -63,6 +84,9 @@ impl Ledger {
             }
             if let Some(source) = &change.to {
                 actions.push(self.put(change, source)?);
+            }
+            for (source, sign) in change.ends() {
+                actions.push(self.trace_action(&change.product_id, &change.entry(source, sign)?)?);
             }
             let Transacted::Refused(reasons) = self.transact(actions).await? else {
                 return Ok(Moved::Now);
@@ -161,7 +185,7 @@ impl Ledger {
         let mut update = Update::builder()
             .table_name(&self.stock_table)
             .set_key(Some(stock_key(&change.product_id, source)))
-            .update_expression("SET granted = granted - :units, unsold = unsold - :units, version = version + :one")
+            .update_expression("SET granted = granted - :units, unsold = unsold - :units, version = version + :one ADD revision :one")
             .condition_expression(condition)
             .expression_attribute_values(":units", units(change.units))
             .expression_attribute_values(":one", units(1))
@@ -181,11 +205,12 @@ impl Ledger {
             .set_key(Some(stock_key(&change.product_id, source)))
             .update_expression(
                 "SET granted = if_not_exists(granted, :none) + :units, unsold = if_not_exists(unsold, :none) + :units, \
-                 sold = if_not_exists(sold, :none), version = if_not_exists(version, :none) + :one",
+                 sold = if_not_exists(sold, :none), version = if_not_exists(version, :none) + :one, kind = :kind ADD revision :one",
             )
             .expression_attribute_values(":units", units(change.units))
             .expression_attribute_values(":one", units(1))
             .expression_attribute_values(":none", units(0))
+            .expression_attribute_values(":kind", text("source"))
             .build()
             .map_err(|error| Error::Corrupt(error.to_string()))?;
         Ok(TransactWriteItem::builder().update(update).build())

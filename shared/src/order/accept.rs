@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{AcceptedOrder, OrderBody, OrderId, OrderRequest, OrderStatus, OrderView, amount};
+use super::{
+    AcceptedOrder, Line, OrderBody, OrderId, OrderMessage, OrderRequest, OrderStatus, OrderView,
+    PaymentKind, amount, sweep::Sweep,
+};
 use crate::{
-    auth::Caller,
+    auth::{Caller, Role},
     catalog::Catalog,
     clock::{self, Timestamp},
     error::{Certainty, Error, Language},
@@ -23,6 +26,9 @@ use crate::{
 /// How often one accept loads what the gate does not know: once a line at most, so never for ever.
 const MAX_LOADS: usize = super::MAX_LINES;
 
+/// How often, at most, buyers who meet sold out have the expired holds of a source looked through.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Takes orders, and says what became of them.
 pub struct Orders {
     /// The gate.
@@ -33,6 +39,8 @@ pub struct Orders {
     pub ledger: Ledger,
     /// Where the terms of a product are loaded from.
     pub catalog: Catalog,
+    /// Gives expired holds back to a buyer who asks.
+    pub sweep: Sweep,
     /// How long an order keeps its units.
     pub hold_period: Duration,
 }
@@ -48,6 +56,9 @@ pub struct Receipt {
     pub amount: u64,
     /// `KRW`.
     pub currency: &'static str,
+    /// Until when it is to be paid, if it is paid later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pay_by: Option<Timestamp>,
     /// For the buyer.
     pub message: &'static str,
 }
@@ -71,49 +82,77 @@ impl Orders {
         let source = Source::Live(broadcast.clone());
         let now = clock::now();
 
-        let (reservation, taken_now) = match self.reserve(&source, &order_id, &request, now).await?
-        {
-            Reserved::Taken(reservation) => (reservation, true),
-            // An earlier try of this order has ended: the ledger says how. If it does not know the order, that try
-            // never reached the queue, and saying "accepted" would lose it.
-            Reserved::Replayed(reservation) if !reservation.open => {
-                return match self.ledger.order(&order_id).await? {
-                    Some(record) => Ok(receipt(order_id, amount(&record.lines), language)),
-                    None => Err(Error::Conflict),
-                };
+        let reservation = match self.reserve(&source, &order_id, &request, now).await? {
+            Reserved::Taken(reservation) => reservation,
+            Reserved::Replayed(reservation) if reservation.open => reservation,
+            // An earlier try of this order has ended: the ledger says how.
+            Reserved::Replayed(_) => {
+                let record = self.ledger.order(&order_id).await?.ok_or(Error::Conflict)?;
+                return Ok(receipt(
+                    order_id,
+                    &record.lines,
+                    record.view().pay_by,
+                    language,
+                ));
             }
-            Reserved::Replayed(reservation) => (reservation, false),
             Reserved::Refused(refusal) => return Err(refused(refusal)),
         };
-        let total = amount(&reservation.lines);
+        let pay_by =
+            (request.payment.kind() == PaymentKind::Widget).then_some(reservation.deadline);
+        let receipt = receipt(order_id.clone(), &reservation.lines, pay_by, language);
         let order = AcceptedOrder {
             order_id: order_id.clone(),
             user_id: request.viewer,
             lines: reservation.lines,
             payment: request.payment,
             accepted_at: reservation.accepted_at,
+            deadline: reservation.deadline,
         };
-        match self.queue.send(&order).await {
-            Ok(()) => Ok(receipt(order_id, total, language)),
+        match self.queue.send(&OrderMessage::Place(order)).await {
+            Ok(()) => Ok(receipt),
             Err(error) => {
-                // An earlier try may have put the order on the queue: only units taken by this one may go back.
-                let definite = matches!(
+                // An earlier or a later try may have put the order on the queue: `undo` leaves units that one of them uses.
+                if matches!(
                     &error,
                     Error::Aws {
                         certainty: Certainty::Definite,
                         ..
                     }
-                );
-                if definite && taken_now {
-                    self.gate.release(&source, &order_id).await?;
+                ) {
+                    self.gate.undo(&source, &order_id).await?;
                 }
                 Err(error)
             }
         }
     }
 
-    /// Reserves; what the gate has never heard of, or has forgotten, is loaded first.
+    /// Reserves. Units whose holds are past their deadline are given back first, if that is what it takes.
     async fn reserve(
+        &self,
+        source: &Source,
+        order: &OrderId,
+        request: &OrderRequest,
+        now: Timestamp,
+    ) -> Result<Reserved, Error> {
+        let answer = self.reserve_loaded(source, order, request, now).await?;
+        if !matches!(
+            answer,
+            Reserved::Refused(Refusal::SoldOut { due: true, .. })
+        ) {
+            return Ok(answer);
+        }
+        match self.sweep.sweep(source, now, Some(SWEEP_INTERVAL)).await {
+            Ok(0) => Ok(answer),
+            Ok(_) => self.reserve_loaded(source, order, request, now).await,
+            Err(error) => {
+                tracing::warn!(source = %source, error = %error, "expired holds were not given back");
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Reserves; what the gate has never heard of, or has forgotten, is loaded first.
+    async fn reserve_loaded(
         &self,
         source: &Source,
         order: &OrderId,
@@ -155,7 +194,7 @@ impl Orders {
         };
         tracing::warn!(product.id = %product, source = %source, "the gate did not know a product; loading it from the ledger");
         self.gate
-            .set_terms(source, product, &spotlight.terms())
+            .load_terms(source, product, &spotlight.terms())
             .await?;
         self.gate.grant(&row, now).await?;
         Ok(())
@@ -166,48 +205,64 @@ impl Orders {
     /// # Errors
     /// [`Error::NotFound`] if there is no such order or it is another viewer's, or a store failed.
     pub async fn status(&self, caller: &Caller, order: &OrderId) -> Result<OrderView, Error> {
-        let not_found = Error::NotFound("order");
+        let operator = caller.require(Role::Operator).is_ok();
+        let theirs = |user: &str| operator || user == caller.user_id.as_str();
         if let Some(record) = self.ledger.order(order).await? {
-            let theirs = record.user_id == caller.user_id
-                || caller.require(crate::auth::Role::Operator).is_ok();
-            return if theirs {
-                Ok(record.view())
-            } else {
-                Err(not_found)
-            };
+            return theirs(record.user_id.as_str())
+                .then(|| record.view())
+                .ok_or(Error::NotFound("order"));
         }
-        let hold = self
-            .gate
-            .hold(&Source::Live(order.broadcast()), order)
-            .await?;
-        match hold {
-            Some(hold) if hold.viewer == caller.user_id.as_str() && hold.reservation.open => {
-                Ok(OrderView {
-                    order_id: order.clone(),
-                    status: OrderStatus::Accepted,
-                    reason: None,
-                    amount: amount(&hold.reservation.lines),
-                    lines: hold.reservation.lines,
-                    created_at: hold.reservation.accepted_at,
-                    settled_at: None,
-                    payment: None,
-                })
-            }
-            _ => Err(not_found),
+        let source = Source::Live(order.broadcast());
+        let hold = self.gate.hold(&source, order).await?;
+        let hold = hold
+            .filter(|hold| theirs(&hold.viewer))
+            .ok_or(Error::NotFound("order"))?;
+        if !hold.reservation.open {
+            // Settled between the two reads: the ledger knows it by now.
+            let record = self.ledger.order(order).await?;
+            return record
+                .map(|record| record.view())
+                .ok_or(Error::NotFound("order"));
         }
+        Ok(OrderView {
+            order_id: order.clone(),
+            status: OrderStatus::Accepted,
+            reason: None,
+            amount: amount(&hold.reservation.lines),
+            lines: hold.reservation.lines,
+            created_at: hold.reservation.accepted_at,
+            settled_at: None,
+            pay_by: None,
+            declined: None,
+            payment: None,
+        })
     }
 }
 
-fn receipt(order_id: OrderId, amount: u64, language: Language) -> Receipt {
+fn receipt(
+    order_id: OrderId,
+    lines: &[Line],
+    pay_by: Option<Timestamp>,
+    language: Language,
+) -> Receipt {
+    let message = if pay_by.is_some() {
+        language.pick(
+            "주문이 접수되었습니다. 기한 안에 결제해 주세요.",
+            "The order is accepted. Please pay in time.",
+        )
+    } else {
+        language.pick(
+            "주문이 접수되었습니다. 결과를 곧 알려 드립니다.",
+            "The order is accepted. You will hear the result shortly.",
+        )
+    };
     Receipt {
         status: OrderStatus::Accepted,
         order_id,
-        amount,
+        amount: amount(lines),
         currency: "KRW",
-        message: language.pick(
-            "주문이 접수되었습니다. 결과를 곧 알려 드립니다.",
-            "The order is accepted. You will hear the result shortly.",
-        ),
+        pay_by,
+        message,
     }
 }
 
@@ -216,6 +271,6 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::Conflict => Error::IdempotencyConflict,
         Refusal::Unknown(product) | Refusal::NotOnAir(product) => Error::NotOnAir(product),
         Refusal::LimitExceeded(product, left) => Error::LimitExceeded { product, left },
-        Refusal::SoldOut(product, left) => Error::SoldOut { product, left },
+        Refusal::SoldOut { product, left, .. } => Error::SoldOut { product, left },
     }
 }

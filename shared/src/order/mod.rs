@@ -3,7 +3,11 @@
 //! ACCEPTED (held in the gate, on the queue) -> RESERVED (in the ledger) -> CONFIRMED (paid) or FAILED (with a reason).
 
 pub mod accept;
+pub mod follow;
+pub mod pay;
 pub mod process;
+pub mod reconcile;
+pub mod sweep;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -124,14 +128,38 @@ pub enum PaymentMethod {
         /// The buyer, as the gateway knows them.
         customer_key: String,
     },
+    /// The buyer pays in the gateway's window after the order is accepted, until its deadline.
+    Widget {},
+}
+
+impl PaymentMethod {
+    /// Which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> PaymentKind {
+        match self {
+            Self::BillingKey { .. } => PaymentKind::BillingKey,
+            Self::Widget {} => PaymentKind::Widget,
+        }
+    }
 }
 
 impl fmt::Debug for PaymentMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BillingKey { .. } => "BillingKey(..)",
+            Self::Widget {} => "Widget",
         })
     }
+}
+
+/// How an order is paid, without the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentKind {
+    /// Charged by us, once, as soon as the order is in the ledger.
+    BillingKey,
+    /// Paid by the buyer until the order's deadline.
+    Widget,
 }
 
 /// The body of `POST /broadcasts/{broadcast_id}/orders`, as it came.
@@ -203,6 +231,7 @@ impl OrderRequest {
                     }
                 }
             }
+            PaymentMethod::Widget {} => {}
         }
         Ok(Self {
             viewer,
@@ -228,6 +257,7 @@ impl OrderRequest {
                 billing_key,
                 customer_key,
             } => [billing_key.as_str(), customer_key.as_str()],
+            PaymentMethod::Widget {} => ["", ""],
         };
         id::digest(&[&lines.join(","), payment[0], payment[1]], 10)
     }
@@ -246,6 +276,57 @@ pub struct AcceptedOrder {
     pub payment: PaymentMethod,
     /// When.
     pub accepted_at: Timestamp,
+    /// Until when its units are held for it.
+    pub deadline: Timestamp,
+}
+
+/// A message of the orders queue. Messages may come twice, late and in any order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OrderMessage {
+    /// Settle this accepted order.
+    Place(AcceptedOrder),
+    /// The buyer has authorized a payment: take it.
+    Pay(Payment),
+    /// Something happened to this order: look where it is, and bring it on.
+    Check {
+        /// Which.
+        order_id: OrderId,
+    },
+    /// Take this order back.
+    Cancel {
+        /// Which.
+        order_id: OrderId,
+        /// Who asked.
+        by: UserId,
+    },
+}
+
+impl OrderMessage {
+    /// Whose turn it is.
+    #[must_use]
+    pub const fn order_id(&self) -> &OrderId {
+        match self {
+            Self::Place(order) => &order.order_id,
+            Self::Pay(payment) => &payment.order_id,
+            Self::Check { order_id } | Self::Cancel { order_id, .. } => order_id,
+        }
+    }
+}
+
+/// A payment that a buyer has authorized in the gateway's window.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    /// Of which order.
+    pub order_id: OrderId,
+    /// The gateway's key of the payment.
+    pub payment_key: String,
+}
+
+impl fmt::Debug for Payment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payment({}, ..)", self.order_id)
+    }
 }
 
 /// Where an order is.
@@ -280,6 +361,21 @@ pub enum FailureReason {
     Undeliverable,
 }
 
+impl FailureReason {
+    /// The word of the contract.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SoldOut => "sold_out",
+            Self::PaymentDeclined => "payment_declined",
+            Self::PaymentExpired => "payment_expired",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Undeliverable => "undeliverable",
+        }
+    }
+}
+
 /// What its buyer may read of an order: the answer to `GET /orders/{order_id}` and the `order_result` event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderView {
@@ -299,6 +395,12 @@ pub struct OrderView {
     /// When it was confirmed or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<Timestamp>,
+    /// Until when it is to be paid, if it still is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pay_by: Option<Timestamp>,
+    /// The gateway's code of the last refusal, if the last try to pay was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declined: Option<String>,
     /// How it was paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<PaymentView>,
@@ -312,6 +414,9 @@ pub struct PaymentView {
     /// When the gateway approved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_at: Option<Timestamp>,
+    /// When the money was given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refunded_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -1,65 +1,163 @@
-//! Settling accepted orders, a batch at once: into the ledger, then the payment, then confirmed or given back, then the
-//! buyer is told. Every step may be repeated: a message that comes twice, or again after a crash between any two steps, finds
-//! in the ledger how far its order got.
+//! Settling orders: into the ledger, then the payment, then confirmed or given back, then the buyer is told. Every step may
+//! be repeated: a message that comes twice, or again after a crash between any two steps, finds in the ledger how far its
+//! order got.
+//!
+//! Three rules keep money and stock together. No charge before the order is in the ledger. No order that may have been charged
+//! fails before the gateway has been asked. And money that came to an order which failed all the same is owed: the ledger says
+//! so before it is given back, so that nobody forgets.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
+use metrics::counter;
+use tokio::time::Instant;
 
-use super::{AcceptedOrder, FailureReason, OrderId, OrderStatus, amount};
+use super::{
+    AcceptedOrder, FailureReason, OrderId, OrderMessage, OrderStatus, Payment, PaymentKind,
+    PaymentMethod, PaymentView,
+    pay::{PaymentTerms, begin_payment},
+};
 use crate::{
-    broadcast::fence::{self, Cause, Fence},
-    clock,
+    broadcast::fence::Fence,
+    clock::{self, Timestamp},
     error::Error,
-    id::{self, BroadcastId},
-    ledger::{Booking, OrderRecord},
-    payment::{Charge, Toss},
+    id::BroadcastId,
+    ledger::{Booking, Changed, OrderRecord, Refund},
+    payment::{self, Charge, Gateway, PaymentStatus},
     room::{Event, Rooms},
-    stock::{Released, Source},
+    stock::Source,
 };
 
 /// Payments under way at once, in one batch.
 const PAYMENTS_AT_ONCE: usize = 16;
+/// How long a batch waits for the gateway. The function has 30 s, and what is paid by then has to be written down.
+const GATEWAY_PATIENCE: Duration = Duration::from_secs(20);
+/// When to look for a charge that was under way while its order failed: first after this, then each time twice as late.
+const WATCH: Duration = Duration::from_secs(60);
+/// Until when to look, from the failure. Whatever comes later is told by a webhook.
+const WATCH_END: Duration = Duration::from_secs(3_600);
+/// When to try a refund again that had no known outcome.
+const REFUND_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Settles orders.
 pub struct Settlement {
     /// The ledger and the gate.
     pub fence: Fence,
     /// Where orders are paid.
-    pub payments: Toss,
+    pub payments: Box<dyn Gateway>,
     /// Where buyers are told.
     pub rooms: Rooms,
+    /// How long a buyer may take to pay.
+    pub terms: PaymentTerms,
+}
+
+/// What is to become of an order that cannot be brought on now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// It waits for its time.
+    Wait,
+    /// It fails, if it is certain that it was not paid.
+    GiveUp,
 }
 
 impl Settlement {
-    /// Settles `orders`. One outcome an order, in their order; an order with an error is to be brought again.
-    pub async fn settle(&self, orders: Vec<AcceptedOrder>) -> Vec<Result<(), Error>> {
+    /// Handles messages. One outcome a message, in their order; a message with an error is to be brought again.
+    pub async fn settle(&self, messages: Vec<OrderMessage>) -> Vec<Result<(), Error>> {
+        let deadline = Instant::now() + GATEWAY_PATIENCE;
         // The queue may deliver an order twice in one batch: the first copy settles, and speaks for the others.
         let mut seen = HashSet::new();
-        let first: Vec<AcceptedOrder> = orders
+        let placed: Vec<AcceptedOrder> = messages
             .iter()
+            .filter_map(|message| match message {
+                OrderMessage::Place(order) => Some(order),
+                OrderMessage::Pay(_) | OrderMessage::Check { .. } | OrderMessage::Cancel { .. } => {
+                    None
+                }
+            })
             .filter(|order| seen.insert(order.order_id.clone()))
             .cloned()
             .collect();
-        let mut outcomes: BTreeMap<OrderId, Result<(), Error>> = first
-            .iter()
-            .map(|order| order.order_id.clone())
-            .zip(self.settle_distinct(&first).await)
-            .collect();
-        orders
-            .iter()
-            .map(|order| match outcomes.get_mut(&order.order_id) {
-                Some(outcome @ Err(_)) => std::mem::replace(outcome, Err(Error::Conflict)),
-                Some(Ok(())) => Ok(()),
-                None => Err(Error::Conflict),
-            })
-            .collect()
+        let ids = placed.iter().map(|order| order.order_id.clone());
+        let mut outcomes: BTreeMap<OrderId, Result<(), Error>> =
+            ids.zip(self.place(&placed, deadline).await).collect();
+
+        let mut answers = Vec::with_capacity(messages.len());
+        for message in &messages {
+            answers.push(match message {
+                OrderMessage::Place(order) => match outcomes.get_mut(&order.order_id) {
+                    Some(outcome @ Err(_)) => std::mem::replace(outcome, Err(Error::Conflict)),
+                    Some(Ok(())) => Ok(()),
+                    None => Err(Error::Conflict),
+                },
+                OrderMessage::Pay(payment) => {
+                    let work = self.pay(payment);
+                    self.conclude_one(within(deadline, work).await).await
+                }
+                OrderMessage::Check { order_id } => {
+                    let work = self.check(order_id, Patience::Wait);
+                    self.conclude_one(within(deadline, work).await).await
+                }
+                OrderMessage::Cancel { order_id, by } => {
+                    let work = self.cancel(order_id, by.as_str());
+                    self.conclude_one(within(deadline, work).await).await
+                }
+            });
+        }
+        answers
     }
 
-    async fn settle_distinct(&self, orders: &[AcceptedOrder]) -> Vec<Result<(), Error>> {
-        let bookings = self.fence.ledger.book(orders).await;
+    /// Handles a message that failed too often: its order ends here, paid if it was paid after all, else failed.
+    ///
+    /// # Errors
+    /// A store or the gateway failed; the message is to be brought again.
+    pub async fn give_up(&self, message: OrderMessage) -> Result<(), Error> {
+        counter!("dead_letters").increment(1);
+        let order_id = message.order_id().clone();
+        tracing::error!(order.id = %order_id, "an order could not be settled; giving it up");
+        if let OrderMessage::Place(order) = &message {
+            let reason = FailureReason::Undeliverable;
+            let record = self
+                .fence
+                .ledger
+                .book_failed(order, reason, clock::now())
+                .await?;
+            if record.revision == 1 && record.status == OrderStatus::Failed {
+                return self.conclude_one(Ok(Some(record))).await;
+            }
+        }
+        match message {
+            OrderMessage::Cancel { order_id, by } => {
+                let work = self.cancel(&order_id, by.as_str()).await;
+                self.conclude_one(work).await
+            }
+            OrderMessage::Pay(payment) => {
+                let begun = self.pay(&payment).await;
+                self.conclude_one(begun).await
+            }
+            OrderMessage::Place(_) | OrderMessage::Check { .. } => {
+                let work = self.check(&order_id, Patience::GiveUp).await;
+                self.conclude_one(work).await
+            }
+        }
+    }
+
+    /// Brings an order on that somebody has to look at.
+    ///
+    /// # Errors
+    /// A store or the gateway failed; it is to be looked at again.
+    pub async fn look_after(&self, record: OrderRecord) -> Result<(), Error> {
+        let looked = self.bring_on(record, Patience::Wait, clock::now()).await;
+        self.conclude_one(looked).await
+    }
+
+    async fn place(&self, orders: &[AcceptedOrder], deadline: Instant) -> Vec<Result<(), Error>> {
+        let now = clock::now();
+        let bookings = self.fence.ledger.book(orders, now).await;
         let decided: Vec<Result<Decided, Error>> = stream::iter(orders.iter().zip(bookings))
-            .map(|(order, booking)| self.decide(order, booking))
+            .map(|(order, booking)| within(deadline, self.decide(order, booking)))
             .buffered(PAYMENTS_AT_ONCE)
             .collect()
             .await;
@@ -76,17 +174,36 @@ impl Settlement {
                 Err(error) => Err(error),
             });
         }
-        let (places, records): (Vec<usize>, Vec<_>) = paid
-            .into_iter()
-            .map(|(place, record, payment)| (place, (record, payment)))
-            .unzip();
-        for (place, confirmed) in places
-            .into_iter()
-            .zip(self.fence.ledger.confirm(records, clock::now()).await)
-        {
-            outcomes[place] = confirmed;
+        let now = clock::now();
+        let changes: Vec<_> = paid
+            .iter()
+            .map(|(_, record, payment)| {
+                (
+                    record.clone(),
+                    record.clone().confirmed(shown(payment), now),
+                )
+            })
+            .collect();
+        let changed = self.fence.ledger.change_together(&changes).await;
+        for ((place, _, payment), changed) in paid.into_iter().zip(changed) {
+            outcomes[place] = match changed {
+                Ok(Changed::Now(record)) => Ok(record),
+                Ok(Changed::Overtaken(current)) => self.paid(current, payment, now).await,
+                Ok(Changed::Short) => Err(Error::Conflict),
+                Err(error) => Err(error),
+            };
         }
+        self.note_progress(orders).await;
         self.conclude(outcomes).await
+    }
+
+    /// Tells the sweep how far the queue is done, so that a backlog does not expire accepted orders.
+    async fn note_progress(&self, orders: &[AcceptedOrder]) {
+        if let Some(oldest) = orders.iter().map(|order| order.accepted_at).min()
+            && let Err(error) = self.fence.gate.raise_watermark(oldest).await
+        {
+            tracing::warn!(error = %error, "the sweep does not hear how far the queue is done");
+        }
     }
 
     /// Settles the payment of a booked order, or finds that it is settled.
@@ -100,11 +217,10 @@ impl Settlement {
             Booking::Existing(record) if record.status == OrderStatus::Reserved => (record, false),
             Booking::Existing(record) => return Ok(Decided::Settled(record)),
             Booking::SoldOut => {
-                let record = self
-                    .fence
-                    .ledger
-                    .book_failed(order, FailureReason::SoldOut, clock::now())
-                    .await?;
+                counter!("orders_refused_by_the_ledger").increment(1);
+                let reason = FailureReason::SoldOut;
+                let now = clock::now();
+                let record = self.fence.ledger.book_failed(order, reason, now).await?;
                 // Another copy of the message was faster, and found units: it settles the order.
                 return if record.status == OrderStatus::Reserved {
                     Err(Error::Conflict)
@@ -113,136 +229,522 @@ impl Settlement {
                 };
             }
         };
-        match self
+        let PaymentMethod::BillingKey {
+            billing_key,
+            customer_key,
+        } = &order.payment
+        else {
+            return Ok(Decided::Settled(record)); // it waits for its buyer
+        };
+        if !first
+            && let Some(payment) = self.payments.lookup(&record.order_id).await?
+            && payment.status == PaymentStatus::Done
+        {
+            return self.judge(record, payment).await;
+        }
+        let amount = record.amount();
+        let charge = self
             .payments
-            .charge(
-                &record.order_id,
-                &order.payment,
-                amount(&record.lines),
-                first,
-            )
+            .charge(&record.order_id, billing_key, customer_key, amount, 1)
+            .await?;
+        match charge {
+            Charge::Paid(payment) => self.judge(record, payment).await,
+            Charge::Declined(code) => {
+                let failed = OrderRecord {
+                    declined: Some(code),
+                    ..record
+                        .clone()
+                        .failed(FailureReason::PaymentDeclined, clock::now())
+                };
+                let cause = "payment declined";
+                self.change(&record, failed, cause)
+                    .await
+                    .map(Decided::Settled)
+            }
+        }
+    }
+
+    /// Paid orders of one batch are written down together; those paid wrongly go their own way.
+    async fn judge(
+        &self,
+        record: OrderRecord,
+        payment: payment::Payment,
+    ) -> Result<Decided, Error> {
+        if payment.total == record.amount() {
+            Ok(Decided::Paid(record, payment))
+        } else {
+            let now = clock::now();
+            self.paid(record, payment, now).await.map(Decided::Settled)
+        }
+    }
+
+    async fn pay(&self, payment: &Payment) -> Result<Option<OrderRecord>, Error> {
+        let order = &payment.order_id;
+        let Some(record) = self.fence.ledger.order(order).await? else {
+            let source = Source::Live(order.broadcast());
+            return match self.fence.gate.hold(&source, order).await? {
+                Some(hold) if hold.reservation.open => Err(Error::Conflict), // not there yet
+                Some(_) | None => {
+                    tracing::error!(order.id = %order, "a payment for an order that nobody knows");
+                    Ok(None)
+                }
+            };
+        };
+        let now = clock::now();
+        let key = &payment.payment_key;
+        match begin_payment(&self.fence.ledger, &self.terms, record, key, now).await {
+            Ok(record) if record.status == OrderStatus::Reserved => {
+                self.take_payment(record, key, now).await.map(Some)
+            }
+            Ok(record) => Ok(Some(record)),
+            // Nothing was taken: the gateway lets an authorization lapse that nobody confirms.
+            Err(Error::AlreadySettled | Error::PaymentExpired) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks where an order is, and brings it on.
+    async fn check(
+        &self,
+        order: &OrderId,
+        patience: Patience,
+    ) -> Result<Option<OrderRecord>, Error> {
+        match self.fence.ledger.order(order).await? {
+            Some(record) => self.bring_on(record, patience, clock::now()).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn bring_on(
+        &self,
+        record: OrderRecord,
+        patience: Patience,
+        now: Timestamp,
+    ) -> Result<Option<OrderRecord>, Error> {
+        let over = patience == Patience::GiveUp || record.pay_by <= now;
+        let given_up = match patience {
+            Patience::GiveUp => FailureReason::Undeliverable,
+            Patience::Wait => FailureReason::PaymentExpired,
+        };
+        if record.refund == Some(Refund::Due) {
+            return self.refund(record, now).await.map(Some);
+        }
+        match (record.status, record.method, record.attempt.clone()) {
+            (OrderStatus::Reserved, PaymentKind::Widget, None) => {
+                if !over {
+                    return Ok(Some(record));
+                }
+                let failed = record.clone().failed(given_up, now);
+                self.change(&record, failed, "not paid in time")
+                    .await
+                    .map(Some)
+            }
+            (OrderStatus::Reserved, PaymentKind::Widget, Some(key)) => {
+                self.take_payment(record, &key, now).await.map(Some)
+            }
+            (OrderStatus::Reserved, PaymentKind::BillingKey, _) => {
+                let paid = self.payments.lookup(&record.order_id).await?;
+                if let Some(payment) = paid.filter(is_done) {
+                    return self.paid(record, payment, now).await.map(Some);
+                }
+                if !over {
+                    return Ok(Some(record));
+                }
+                let failed = watched(record.clone().failed(given_up, now), now);
+                self.change(&record, failed, "never paid").await.map(Some)
+            }
+            (OrderStatus::Confirmed, ..) => {
+                let payment = self.payments.lookup(&record.order_id).await?;
+                let returned =
+                    payment.is_some_and(|payment| payment.status == PaymentStatus::Canceled);
+                if !returned {
+                    return Ok(Some(record));
+                }
+                // Somebody gave the money back at the gateway: then the units come back, too.
+                let failed = refunded(record.clone().failed(FailureReason::Cancelled, now), now);
+                let cause = "refunded at the gateway";
+                self.change(&record, failed, cause).await.map(Some)
+            }
+            (OrderStatus::Failed | OrderStatus::Accepted, ..) => {
+                if record.refund.is_some() {
+                    return Ok(Some(record));
+                }
+                let payment = self.payments.lookup(&record.order_id).await?;
+                match payment.filter(is_done) {
+                    Some(payment) => self.paid(record, payment, now).await.map(Some),
+                    None => self.watch_on(record, now).await.map(Some),
+                }
+            }
+        }
+    }
+
+    /// Takes the payment a buyer has authorized.
+    async fn take_payment(
+        &self,
+        record: OrderRecord,
+        payment_key: &str,
+        now: Timestamp,
+    ) -> Result<OrderRecord, Error> {
+        let amount = record.amount();
+        let charge = self
+            .payments
+            .confirm(&record.order_id, payment_key, amount)
+            .await?;
+        let code = match charge {
+            Charge::Paid(payment) => return self.paid(record, payment, now).await,
+            Charge::Declined(code) => code,
+        };
+        let declined = OrderRecord {
+            attempt: None,
+            declines: record.declines + 1,
+            declined: Some(code),
+            ..record.clone()
+        };
+        let pay_by = self.terms.extended(&record, now);
+        if declined.declines >= self.terms.max_declines || pay_by <= now {
+            let failed = declined.failed(FailureReason::PaymentDeclined, now);
+            return self.change(&record, failed, "payment declined").await;
+        }
+        let again = OrderRecord {
+            pay_by,
+            due_at: Some(pay_by),
+            ..declined
+        };
+        self.change(&record, again, "payment declined, may be tried again")
+            .await
+    }
+
+    /// Money came for an order: it is confirmed, or the money is owed to the buyer.
+    async fn paid(
+        &self,
+        record: OrderRecord,
+        payment: payment::Payment,
+        now: Timestamp,
+    ) -> Result<OrderRecord, Error> {
+        let mut record = record;
+        loop {
+            let right = payment.total == record.amount();
+            let (wanted, cause) = match (record.status, record.reason) {
+                (OrderStatus::Confirmed, _) => {
+                    self.return_duplicate(&record, &payment).await?;
+                    return Ok(record);
+                }
+                (OrderStatus::Reserved, _) if right => {
+                    (record.clone().confirmed(shown(&payment), now), "paid")
+                }
+                (OrderStatus::Reserved, _) => {
+                    let reason = FailureReason::PaymentDeclined;
+                    let failed = record.clone().failed(reason, now);
+                    (owed(failed, &payment, now), "paid with another amount")
+                }
+                (OrderStatus::Failed, _) if record.refund.is_some() => {
+                    return self.refund(record, now).await;
+                }
+                (
+                    OrderStatus::Failed,
+                    Some(FailureReason::PaymentExpired | FailureReason::Expired),
+                ) if right => (
+                    record.clone().confirmed(shown(&payment), now),
+                    "paid after its time",
+                ),
+                (OrderStatus::Failed | OrderStatus::Accepted, _) => {
+                    (owed(record.clone(), &payment, now), "paid after it failed")
+                }
+            };
+            match self
+                .fence
+                .ledger
+                .change(&record, wanted, cause, now)
+                .await?
+            {
+                Changed::Now(next) if next.refund == Some(Refund::Due) => {
+                    return self.refund(next, now).await;
+                }
+                Changed::Now(next) => {
+                    if !record.counts() {
+                        counter!("late_payments_taken").increment(1);
+                    }
+                    return Ok(next);
+                }
+                Changed::Overtaken(current) => record = current,
+                Changed::Short => {
+                    let wanted = owed(record.clone(), &payment, now);
+                    let cause = "paid after its units were gone";
+                    match self
+                        .fence
+                        .ledger
+                        .change(&record, wanted, cause, now)
+                        .await?
+                    {
+                        Changed::Now(next) => return self.refund(next, now).await,
+                        Changed::Overtaken(current) => record = current,
+                        Changed::Short => return Err(Error::Conflict),
+                    }
+                }
+            }
+        }
+    }
+
+    /// An order is paid once: a second payment of it goes back at once.
+    async fn return_duplicate(
+        &self,
+        record: &OrderRecord,
+        payment: &payment::Payment,
+    ) -> Result<(), Error> {
+        let counted = record.payment.as_ref().map(|paid| &paid.payment_key);
+        if counted == Some(&payment.payment_key) {
+            return Ok(());
+        }
+        counter!("duplicate_payments").increment(1);
+        let id = format!("duplicate:{}", record.order_id);
+        let reason = "Onepool: the order was paid twice";
+        let key = &payment.payment_key;
+        self.payments.refund(key, &id, reason).await.map(drop)
+    }
+
+    /// Gives money back that the ledger says is owed. If the gateway does not say what it did, it stays owed, and somebody
+    /// looks at it again.
+    async fn refund(&self, record: OrderRecord, now: Timestamp) -> Result<OrderRecord, Error> {
+        let Some(payment) = record
+            .payment
+            .clone()
+            .filter(|_| record.refund == Some(Refund::Due))
+        else {
+            return Ok(record);
+        };
+        let order = &record.order_id;
+        let id = format!("refund:{order}");
+        let outcome = self
+            .payments
+            .refund(&payment.payment_key, &id, "Onepool: the order failed")
+            .await;
+        let next = match outcome {
+            Ok(payment::Refund::Done(_)) => {
+                counter!("refunds").increment(1);
+                refunded(record.clone(), now)
+            }
+            Ok(payment::Refund::Refused(code)) => {
+                counter!("refunds_refused").increment(1);
+                tracing::error!(order.id = %order, code, "a refund was refused: a person has to look");
+                OrderRecord {
+                    refund: Some(Refund::Refused),
+                    due_at: None,
+                    ..record.clone()
+                }
+            }
+            Err(error) => {
+                tracing::warn!(order.id = %order, error = %error, "a refund has no known outcome; it stays owed");
+                return Ok(record);
+            }
+        };
+        match self
+            .fence
+            .ledger
+            .change(&record, next, "refunded", now)
             .await?
         {
-            Charge::Paid(payment) => Ok(Decided::Paid(record, payment)),
-            Charge::Declined(code) => {
-                tracing::info!(order.id = %record.order_id, code, "the payment was declined");
-                let failed = self
-                    .fence
-                    .ledger
-                    .fail(record, FailureReason::PaymentDeclined, clock::now())
-                    .await?;
-                Ok(Decided::Settled(failed))
+            Changed::Now(next) => Ok(next),
+            Changed::Overtaken(current) => Ok(current),
+            Changed::Short => Err(Error::Conflict),
+        }
+    }
+
+    async fn cancel(&self, order: &OrderId, by: &str) -> Result<Option<OrderRecord>, Error> {
+        let now = clock::now();
+        let record = match self.fence.ledger.order(order).await? {
+            Some(record) => record,
+            None => {
+                // Not in the ledger yet. What its hold says is enough to end it there; its own message finds it ended.
+                let source = Source::Live(order.broadcast());
+                let Some(hold) = self.fence.gate.hold(&source, order).await? else {
+                    return Ok(None);
+                };
+                let order = hold.as_order(order.clone());
+                let reason = FailureReason::Cancelled;
+                let record = self.fence.ledger.book_failed(&order, reason, now).await?;
+                if record.status == OrderStatus::Failed {
+                    return Ok(Some(record));
+                }
+                record
             }
+        };
+        let mut record = record;
+        let cause = format!("cancelled by {by}");
+        loop {
+            let failed = record.clone().failed(FailureReason::Cancelled, now);
+            let wanted = match (record.status, &record.payment) {
+                (OrderStatus::Failed, _) => return Ok(Some(record)),
+                (OrderStatus::Confirmed, Some(_)) => OrderRecord {
+                    refund: Some(Refund::Due),
+                    due_at: Some(now + REFUND_PATIENCE),
+                    ..failed
+                },
+                _ => watched(failed, now),
+            };
+            match self
+                .fence
+                .ledger
+                .change(&record, wanted, &cause, now)
+                .await?
+            {
+                Changed::Now(next) => {
+                    // A charge may have been under way: the gateway knows.
+                    let ended = if next.may_be_charged() || next.refund.is_some() {
+                        self.bring_on(next, Patience::Wait, now).await
+                    } else {
+                        Ok(Some(next))
+                    };
+                    return ended;
+                }
+                Changed::Overtaken(current) => record = current,
+                Changed::Short => return Err(Error::Conflict),
+            }
+        }
+    }
+
+    /// A failed order for which a charge might still arrive is looked at again, ever more seldom.
+    async fn watch_on(&self, record: OrderRecord, now: Timestamp) -> Result<OrderRecord, Error> {
+        if record.due_at.is_none_or(|due_at| due_at > now) {
+            return Ok(record);
+        }
+        let waited = now.since(record.settled_at.unwrap_or(now));
+        let due_at = (waited < WATCH_END).then(|| now + waited.max(WATCH));
+        let next = OrderRecord {
+            due_at,
+            ..record.clone()
+        };
+        self.change(&record, next, "looked for a late payment")
+            .await
+    }
+
+    /// Makes a change; if somebody else was faster, what they made of the order stands.
+    async fn change(
+        &self,
+        read: &OrderRecord,
+        wanted: OrderRecord,
+        cause: &str,
+    ) -> Result<OrderRecord, Error> {
+        let now = clock::now();
+        let changed = self.fence.ledger.change(read, wanted, cause, now).await?;
+        changed.record().ok_or(Error::Conflict)
+    }
+
+    async fn conclude_one(&self, outcome: Result<Option<OrderRecord>, Error>) -> Result<(), Error> {
+        match outcome {
+            Ok(Some(record)) => {
+                let mut concluded = self.conclude(vec![Ok(record)]).await;
+                concluded.pop().unwrap_or(Err(Error::Conflict))
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
     /// Makes the gate agree with the ledger, and tells the buyers.
     async fn conclude(&self, outcomes: Vec<Result<OrderRecord, Error>>) -> Vec<Result<(), Error>> {
-        let mut by_broadcast = BTreeMap::<BroadcastId, Vec<usize>>::new();
-        for (place, record) in outcomes
-            .iter()
-            .enumerate()
-            .filter_map(|(place, outcome)| Some((place, outcome.as_ref().ok()?)))
-        {
-            by_broadcast
-                .entry(record.order_id.broadcast())
-                .or_default()
-                .push(place);
-        }
-        let mut concluded: Vec<Result<(), Error>> = Vec::new();
-        let mut records = Vec::with_capacity(outcomes.len());
+        let mut concluded: Vec<Result<(), Error>> = Vec::with_capacity(outcomes.len());
+        let (mut places, mut records) = (Vec::new(), Vec::new());
         for outcome in outcomes {
-            let (record, result) = match outcome {
-                Ok(record) => (Some(record), Ok(())),
-                Err(error) => (None, Err(error)),
-            };
-            records.push(record);
-            concluded.push(result);
+            concluded.push(match outcome {
+                Ok(record) => {
+                    places.push(concluded.len());
+                    records.push(record);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            });
         }
-        for (broadcast, places) in by_broadcast {
-            let settled: Vec<(usize, &OrderRecord)> = places
-                .into_iter()
-                .filter_map(|place| Some((place, records[place].as_ref()?)))
-                .collect();
-            for (place, error) in self.conclude_broadcast(&broadcast, &settled).await {
-                concluded[place] = Err(error);
-            }
+        for (index, error) in self.fence.settle_holds(&records, clock::now()).await {
+            concluded[places[index]] = Err(error);
         }
+        self.tell(&records).await;
         concluded
     }
 
-    /// Returns what failed, with its place.
-    async fn conclude_broadcast(
-        &self,
-        broadcast: &BroadcastId,
-        settled: &[(usize, &OrderRecord)],
-    ) -> Vec<(usize, Error)> {
-        let source = Source::Live(broadcast.clone());
-        let (confirmed, failed): (Vec<_>, Vec<_>) = settled
-            .iter()
-            .partition(|(_, record)| record.status == OrderStatus::Confirmed);
-        let mut errors = Vec::new();
-        let ids: Vec<&OrderId> = confirmed
-            .iter()
-            .map(|(_, record)| &record.order_id)
-            .collect();
-        if let Err(error) = self.fence.gate.confirm(&source, &ids).await {
-            tracing::warn!(error = %error, orders = ids.len(), "confirmed orders keep their holds; the queue brings them again");
-            errors.extend(confirmed.iter().map(|(place, _)| (*place, Error::Conflict)));
+    async fn tell(&self, records: &[OrderRecord]) {
+        let mut by_broadcast = BTreeMap::<BroadcastId, Vec<_>>::new();
+        for record in records {
+            count(record);
+            let result = (
+                Some(record.user_id.clone()),
+                Event::OrderResult(record.view()),
+            );
+            let broadcast = record.order_id.broadcast();
+            by_broadcast.entry(broadcast).or_default().push(result);
         }
-        for (place, record) in failed {
-            if let Err(error) = self.give_back(&source, broadcast, record).await {
-                errors.push((place, error));
+        for (broadcast, results) in by_broadcast {
+            if let Err(error) = self.rooms.append(&broadcast, &results, clock::now()).await {
+                // The order is settled and `GET /orders` says so; a push that is lost is not worth settling it again.
+                tracing::warn!(error = %error, broadcast.id = %broadcast, "order results were not pushed");
             }
         }
-        let results: Vec<_> = settled
-            .iter()
-            .map(|(_, record)| {
-                (
-                    Some(record.user_id.clone()),
-                    Event::OrderResult(record.view()),
-                )
-            })
-            .collect();
-        if let Err(error) = self.rooms.append(broadcast, &results, clock::now()).await {
-            // The order is settled and `GET /orders` says so; a push that is lost is not worth settling it again.
-            tracing::warn!(error = %error, broadcast.id = %broadcast, "order results were not pushed");
-        }
-        errors
-    }
-
-    /// Returns the units of a failed order to its gate; and to the pool, if the product went off air meanwhile.
-    async fn give_back(
-        &self,
-        source: &Source,
-        broadcast: &BroadcastId,
-        record: &OrderRecord,
-    ) -> Result<(), Error> {
-        let Released::Now(closed) = self.fence.gate.release(source, &record.order_id).await? else {
-            return Ok(());
-        };
-        for product in closed {
-            let cause = Cause {
-                id: id::digest(
-                    &["late return", record.order_id.as_str(), product.as_str()],
-                    16,
-                ),
-                fingerprint: "late return".to_owned(),
-                text: format!(
-                    "order {} failed after the product went off air",
-                    record.order_id
-                ),
-                by: "order-process".to_owned(),
-            };
-            self.fence
-                .give_back(broadcast, &product, (0, fence::ALL), &cause, clock::now())
-                .await?;
-        }
-        Ok(())
     }
 }
 
 enum Decided {
-    Paid(OrderRecord, super::PaymentView),
+    Paid(OrderRecord, payment::Payment),
     Settled(OrderRecord),
+}
+
+async fn within<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    // Boxed: a batch holds many of these.
+    tokio::time::timeout_at(deadline, work.boxed_local())
+        .await
+        .unwrap_or_else(|_elapsed| Err(Error::Payment("no time left in this batch".to_owned())))
+}
+
+fn is_done(payment: &payment::Payment) -> bool {
+    payment.status == PaymentStatus::Done
+}
+
+fn shown(payment: &payment::Payment) -> PaymentView {
+    PaymentView {
+        payment_key: payment.payment_key.clone(),
+        approved_at: payment.approved_at,
+        refunded_at: None,
+    }
+}
+
+/// The order, with its money owed to the buyer.
+fn owed(record: OrderRecord, payment: &payment::Payment, now: Timestamp) -> OrderRecord {
+    OrderRecord {
+        payment: Some(shown(payment)),
+        refund: Some(Refund::Due),
+        due_at: Some(now + REFUND_PATIENCE),
+        ..record
+    }
+}
+
+/// The order, with its money given back.
+fn refunded(record: OrderRecord, now: Timestamp) -> OrderRecord {
+    OrderRecord {
+        payment: record.payment.map(|payment| PaymentView {
+            refunded_at: Some(now),
+            ..payment
+        }),
+        refund: Some(Refund::Done),
+        due_at: None,
+        ..record
+    }
+}
+
+/// The failed order, to be looked at again if a charge may have been under way.
+fn watched(record: OrderRecord, now: Timestamp) -> OrderRecord {
+    OrderRecord {
+        due_at: record.may_be_charged().then(|| now + WATCH),
+        ..record
+    }
+}
+
+fn count(record: &OrderRecord) {
+    match (record.status, record.reason) {
+        (OrderStatus::Confirmed, _) => counter!("orders_confirmed").increment(1),
+        (OrderStatus::Failed, Some(reason)) => {
+            counter!("orders_failed", "reason" => reason.as_str()).increment(1);
+        }
+        (OrderStatus::Failed | OrderStatus::Reserved | OrderStatus::Accepted, _) => {}
+    }
 }

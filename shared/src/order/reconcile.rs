@@ -1,0 +1,330 @@
+//! Once a minute: what expired is given back, orders that somebody has to look at are brought on, and the gate is compared
+//! with the ledger.
+//!
+//! For every source, the units the gate believes free must be those the ledger has not sold, less those held by orders that
+//! are not in the ledger yet. The two are read at different moments, so a look counts only if neither changed meanwhile; and a
+//! difference counts only if a second look finds it again. Then it is written down with its cause, and put right in the gate by
+//! that difference: the ledger was right all along.
+
+use std::{collections::HashMap, time::Duration};
+
+use metrics::{counter, gauge};
+
+use super::{OrderStatus, process::Settlement, sweep::Sweep};
+use crate::{
+    catalog::{BroadcastStatus, Catalog},
+    clock::{self, Timestamp},
+    error::Error,
+    id::ProductId,
+    ledger::{StockRow, TraceEntry},
+    queue::Queue,
+    stock::{Granted, Repaired, Source},
+};
+
+/// Orders of one shard of the index that one run looks after.
+const MAX_DUE: i32 = 100;
+/// Between two looks at a difference.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
+/// How often a source that changes while it is looked at is looked at again in one run.
+const LOOKS: usize = 5;
+/// A message that is on the queue is counted there a moment later.
+const QUEUE_LAG: Duration = Duration::from_secs(60);
+/// How long holds of orders that the ledger has settled are left to those who settled them.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// Compares, repairs, expires.
+pub struct Reconcile {
+    /// Gives expired holds back.
+    pub sweep: Sweep,
+    /// Brings orders on.
+    pub settlement: Settlement,
+    /// Whether a broadcast is over.
+    pub catalog: Catalog,
+    /// The orders queue.
+    pub orders: Queue,
+}
+
+/// What one run found and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Holds given back.
+    pub expired: usize,
+    /// Orders looked after.
+    pub looked_after: usize,
+    /// Sources compared.
+    pub compared: usize,
+    /// Sources that changed too fast to be compared.
+    pub busy: usize,
+    /// Sources of which the gate knew nothing, and was loaded.
+    pub loaded: usize,
+    /// Units by which gates differed from the ledger, twice.
+    pub drift: u64,
+    /// Parts that failed; the next run goes on.
+    pub failed: usize,
+}
+
+/// A source seen in one state by gate and ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    /// Units the gate has too many (or, negative, too few).
+    drift: i64,
+    /// The gate's version.
+    version: u64,
+}
+
+impl Reconcile {
+    /// Does one round. What fails in it is counted, and left to the next.
+    ///
+    /// # Errors
+    /// The ledger could not be listed.
+    pub async fn run(&self) -> Result<Report, Error> {
+        let mut report = Report::default();
+        self.note_empty_queue(clock::now()).await;
+        let rows = self.sweep.fence.ledger.rows().await?;
+        let mut sources: Vec<&Source> = rows.iter().map(|row| &row.source).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        for source in &sources {
+            match self.sweep.sweep(source, clock::now(), None).await {
+                Ok(expired) => report.expired += expired,
+                Err(error) => failed(&mut report, &error, "expiring holds"),
+            }
+        }
+        match self.sweep.fence.ledger.due(clock::now(), MAX_DUE).await {
+            Ok(due) => {
+                for record in due {
+                    report.looked_after += 1;
+                    if let Err(error) = self.settlement.look_after(record).await {
+                        failed(&mut report, &error, "looking after an order");
+                    }
+                }
+            }
+            Err(error) => failed(&mut report, &error, "listing what is due"),
+        }
+        let mut suspects = Vec::new();
+        for row in rows {
+            match self.compare(&row, &mut report).await {
+                Ok(Some(look)) if look.drift != 0 => suspects.push((row, look)),
+                Ok(_) => {}
+                Err(error) => failed(&mut report, &error, "comparing a source"),
+            }
+        }
+        if !suspects.is_empty() {
+            tokio::time::sleep(SECOND_LOOK).await;
+        }
+        for (row, first) in suspects {
+            if let Err(error) = self.look_again(&row, first, &mut report).await {
+                failed(&mut report, &error, "repairing a source");
+            }
+        }
+        publish(&report);
+        Ok(report)
+    }
+
+    /// An empty queue is done up to now, whatever came last through it.
+    async fn note_empty_queue(&self, now: Timestamp) {
+        let done = match self.orders.is_empty().await {
+            Ok(true) => {
+                self.sweep
+                    .fence
+                    .gate
+                    .raise_watermark(now.before(QUEUE_LAG))
+                    .await
+            }
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(error = %error, "the orders queue was not asked whether it is empty");
+                return;
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!(error = %error, "the sweep does not hear that the queue is empty");
+        }
+    }
+
+    /// Looks at one source until gate and ledger hold still for it. `None` if they do not, or there is nothing to compare.
+    async fn compare(&self, row: &StockRow, report: &mut Report) -> Result<Option<Look>, Error> {
+        let fence = &self.sweep.fence;
+        for _ in 0..LOOKS {
+            let Some(before) = fence.ledger.stock_row(&row.product_id, &row.source).await? else {
+                return Ok(None);
+            };
+            let Some(look) = self.look(&before).await? else {
+                if self.load(&before).await? {
+                    report.loaded += 1;
+                }
+                return Ok(None);
+            };
+            let after = fence.ledger.stock_row(&row.product_id, &row.source).await?;
+            if after.as_ref() == Some(&before)
+                && let Some(look) = look
+            {
+                report.compared += 1;
+                return Ok(Some(look));
+            }
+        }
+        report.busy += 1;
+        Ok(None)
+    }
+
+    /// The difference between the gate and `row`. `None` if the gate knows nothing of it, `Some(None)` if it changed meanwhile.
+    async fn look(&self, row: &StockRow) -> Result<Option<Option<Look>>, Error> {
+        let fence = &self.sweep.fence;
+        let stock = async || {
+            let stock = fence.gate.stock(&row.product_id, &[&row.source]).await?;
+            Ok::<_, Error>(stock.into_iter().next().flatten())
+        };
+        let Some(before) = stock().await? else {
+            return Ok(None);
+        };
+        let now = clock::now();
+        let holds: Vec<_> = fence.gate.holds(&row.source).await?;
+        let orders = holds.iter().map(|(order, _)| order.clone()).collect();
+        let records: HashMap<_, _> = fence
+            .ledger
+            .orders(orders)
+            .await?
+            .into_iter()
+            .map(|record| (record.order_id.clone(), record))
+            .collect();
+        let mut unbooked = 0;
+        let mut settled = Vec::new();
+        for (order, hold) in &holds {
+            match records.get(order) {
+                None => unbooked += hold.reservation.units_of(&row.product_id),
+                Some(record) if record.status == OrderStatus::Reserved => {}
+                Some(record) => {
+                    if hold.reservation.accepted_at + SETTLING < now {
+                        settled.push(record.clone());
+                    }
+                }
+            }
+        }
+        // Settled in the ledger, open in the gate: somebody broke off in between, and comes back or does not.
+        if !settled.is_empty() {
+            fence.settle_holds(&settled, now).await;
+            return Ok(Some(None));
+        }
+        let pending = records
+            .values()
+            .any(|record| record.status != OrderStatus::Reserved);
+        if pending || stock().await? != Some(before) {
+            return Ok(Some(None));
+        }
+        let [left, unsold, granted, unbooked] = [
+            i128::from(before.left),
+            i128::from(row.unsold),
+            i128::from(row.granted),
+            i128::from(unbooked),
+        ];
+        // Units on their way out of the source have left the gate already; the ledger follows, or a grant brings them back.
+        let leaving = granted - i128::from(before.granted);
+        let drift = i64::try_from(left + unbooked + leaving - unsold)
+            .map_err(|_| Error::Corrupt("a stock row".to_owned()))?;
+        Ok(Some(Some(Look {
+            drift,
+            version: before.version,
+        })))
+    }
+
+    async fn look_again(
+        &self,
+        row: &StockRow,
+        first: Look,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        let Some(second) = self.compare(row, report).await? else {
+            return Ok(());
+        };
+        if second.drift.signum() != first.drift.signum() {
+            return Ok(());
+        }
+        let units = second.drift.abs().min(first.drift.abs()) * second.drift.signum();
+        report.drift += units.unsigned_abs();
+        tracing::error!(product.id = %row.product_id, source = %row.source, units, "the gate differs from the ledger");
+        let gate = &self.sweep.fence.gate;
+        let repaired = gate
+            .repair(&row.source, &row.product_id, -units, second.version)
+            .await?;
+        if repaired == Repaired::Now {
+            let entry = TraceEntry {
+                at: clock::now(),
+                source: row.source.clone(),
+                granted: 0,
+                sold: 0,
+                repaired: -units,
+                cause: "the gate differed from the ledger, twice".to_owned(),
+                by: "reconcile".to_owned(),
+                orders: Vec::new(),
+            };
+            self.sweep
+                .fence
+                .ledger
+                .trace_repair(&row.product_id, &entry)
+                .await?;
+            counter!("drift_repaired").increment(units.unsigned_abs());
+        }
+        Ok(())
+    }
+
+    /// Fills a gate that knows nothing, if its source sells. Returns whether it did.
+    async fn load(&self, row: &StockRow) -> Result<bool, Error> {
+        let now = clock::now();
+        if let Source::Live(broadcast) = &row.source {
+            let spotlight = self.catalog.spotlight(broadcast, &row.product_id).await?;
+            let Some(spotlight) = spotlight.filter(|spotlight| spotlight.open) else {
+                self.rest(row).await?;
+                return Ok(false);
+            };
+            let terms = spotlight.terms();
+            let gate = &self.sweep.fence.gate;
+            gate.load_terms(&row.source, &row.product_id, &terms)
+                .await?;
+        }
+        let granted = self.sweep.fence.gate.grant(row, now).await?;
+        Ok(granted == Granted::Loaded)
+    }
+
+    /// The fence of a broadcast that is over, with nothing left in it, need not be compared for ever.
+    async fn rest(&self, row: &StockRow) -> Result<(), Error> {
+        if let Source::Live(broadcast) = &row.source
+            && row.unsold == 0
+            && self.catalog.broadcast(broadcast).await?.status == BroadcastStatus::Ended
+        {
+            self.sweep.fence.ledger.rest(row).await?;
+        }
+        Ok(())
+    }
+}
+
+impl super::super::stock::Reservation {
+    fn units_of(&self, product: &ProductId) -> u64 {
+        self.lines
+            .iter()
+            .filter(|line| &line.product_id == product)
+            .map(|line| u64::from(line.quantity))
+            .sum()
+    }
+}
+
+fn failed(report: &mut Report, error: &Error, what: &'static str) {
+    tracing::error!(error = %error, "{what} failed; the next run goes on");
+    report.failed += 1;
+}
+
+fn publish(report: &Report) {
+    counter!("drift_units").increment(report.drift);
+    gauge!("sources_busy").set(report.busy as f64);
+    gauge!("sources_loaded").set(report.loaded as f64);
+    gauge!("reconcile_failed").set(report.failed as f64);
+    tracing::info!(
+        expired = report.expired,
+        looked_after = report.looked_after,
+        compared = report.compared,
+        busy = report.busy,
+        loaded = report.loaded,
+        drift = report.drift,
+        failed = report.failed,
+        "reconciled"
+    );
+}
