@@ -1,10 +1,12 @@
 //! The ledger against a DynamoDB emulator, with faults put in on the wire.
 
+use std::time::Duration;
+
 use onepool::{
     clock::{self, Timestamp},
     error::Error,
     id::{BroadcastId, ProductId},
-    ledger::{Booking, Change, Ledger, Moved, StockRow},
+    ledger::{Booking, Change, Changed, Ledger, Moved, OrderRecord, StockRow},
     order::{AcceptedOrder, FailureReason, Line, OrderId, OrderStatus, PaymentMethod, PaymentView},
     stock::Source,
 };
@@ -47,7 +49,7 @@ impl Books {
 
     async fn book(&self, orders: &[AcceptedOrder]) -> Vec<Booking> {
         self.ledger
-            .book(orders)
+            .book(orders, clock::now())
             .await
             .into_iter()
             .map(|answer| answer.expect("books"))
@@ -106,6 +108,15 @@ fn order(number: usize, lines: &[(&str, u32)]) -> AcceptedOrder {
             customer_key: "ck".into(),
         },
         accepted_at: Timestamp::from_millis(1_795_219_200_000),
+        deadline: Timestamp::from_millis(1_795_219_500_000),
+    }
+}
+
+fn paid(payment_key: &str) -> PaymentView {
+    PaymentView {
+        payment_key: payment_key.to_owned(),
+        approved_at: None,
+        refunded_at: None,
     }
 }
 
@@ -119,11 +130,93 @@ fn reserved(bookings: &[Booking]) -> usize {
 #[tokio::test]
 async fn a_hot_product_costs_one_write_a_batch() {
     let books = Books::open(&[("p1", 1_000)]).await;
-    let orders: Vec<_> = (0..99).map(|number| order(number, &[("p1", 1)])).collect();
+    let orders: Vec<_> = (0..98).map(|number| order(number, &[("p1", 1)])).collect();
     let before = books.wire.calls("DynamoDB");
-    assert_eq!(reserved(&books.book(&orders).await), 99);
+    assert_eq!(reserved(&books.book(&orders).await), 98);
     assert_eq!(books.wire.calls("DynamoDB") - before, 1);
-    assert_eq!(books.row("p1").await.sold, 99);
+    assert_eq!(books.row("p1").await.sold, 98);
+}
+
+#[tokio::test]
+async fn every_change_of_a_source_is_written_down_with_its_cause() {
+    let books = Books::open(&[("p1", 10)]).await;
+    let orders = [order(1, &[("p1", 3)]), order(2, &[("p1", 1)])];
+    let bookings = books.book(&orders).await;
+    let Booking::Reserved(first) = &bookings[0] else {
+        panic!("{bookings:?}")
+    };
+    let failed = first.clone().failed(FailureReason::PaymentDeclined, clock::now());
+    books
+        .ledger
+        .change(first, failed, "payment declined", clock::now())
+        .await
+        .expect("changes");
+    let product = "p1".parse().expect("an id");
+    let trace = books.ledger.trace(&product, 10).await.expect("answers");
+    let told: Vec<_> = trace
+        .iter()
+        .map(|entry| (entry.cause.as_str(), entry.granted, entry.sold, entry.orders.len()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("payment declined", 0, -3, 1),
+            ("reserved", 0, 4, 2),
+            ("test", 10, 0, 0)
+        ],
+        "newest first"
+    );
+    let row = books.row("p1").await;
+    let sum = |of: fn(&onepool::ledger::TraceEntry) -> i64| trace.iter().map(of).sum::<i64>();
+    assert_eq!(
+        (sum(|entry| entry.granted), sum(|entry| entry.sold)),
+        (10, 1),
+        "the trace does not add up to {row:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_somebody_has_to_look_at_is_found_by_its_time() {
+    let books = Books::open(&[("p1", 10)]).await;
+    let bookings = books.book(&[order(1, &[("p1", 1)]), order(2, &[("p1", 1)])]).await;
+    let [Booking::Reserved(first), Booking::Reserved(second)] = bookings.as_slice() else {
+        panic!("{bookings:?}")
+    };
+    let due_at = first.due_at.expect("a reserved order is due some day");
+    let due = async |now: Timestamp| {
+        let found = books.ledger.due(now, 10).await.expect("answers");
+        let mut ids: Vec<_> = found.into_iter().map(|record| record.order_id).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(due(due_at.before(Duration::from_millis(1))).await, []);
+    let mut both = vec![first.order_id.clone(), second.order_id.clone()];
+    both.sort();
+    let late = due_at + Duration::from_secs(60);
+    assert_eq!(due(late).await, both);
+    let confirmed = first.clone().confirmed(paid("pk"), clock::now());
+    books
+        .ledger
+        .change(first, confirmed, "paid", clock::now())
+        .await
+        .expect("changes");
+    assert_eq!(due(late).await, [second.order_id.clone()], "an order at rest is due");
+}
+
+#[tokio::test]
+async fn a_source_with_nothing_left_is_compared_no_more_until_it_gets_units() {
+    let books = Books::open(&[("p1", 10)]).await;
+    let listed = async || books.ledger.rows().await.expect("answers").len();
+    assert_eq!(listed().await, 1);
+    let row = books.row("p1").await;
+    books.book(&[order(1, &[("p1", 1)])]).await;
+    books.ledger.rest(&row).await.expect("answers");
+    assert_eq!(listed().await, 1, "a row that has changed was put to rest");
+    books.ledger.rest(&books.row("p1").await).await.expect("answers");
+    assert_eq!(listed().await, 0);
+    let more = change("more", "p1", None, Some(live()), 1);
+    books.ledger.move_units(&more).await.expect("moves");
+    assert_eq!(listed().await, 1);
 }
 
 #[tokio::test]
@@ -214,7 +307,7 @@ async fn a_lost_answer_does_not_book_twice() {
     assert_eq!(books.row("p1").await.sold, 1);
 
     books.wire.fail("TransactWriteItems", Fault::AnswerLost, 2);
-    let unknown = books.ledger.book(&[order(2, &[("p1", 1)])]).await;
+    let unknown = books.ledger.book(&[order(2, &[("p1", 1)])], clock::now()).await;
     assert!(matches!(unknown[0], Err(Error::Aws { .. })), "{unknown:?}");
     let again = books.book(&[order(2, &[("p1", 1)])]).await;
     assert!(
@@ -234,50 +327,63 @@ async fn an_order_is_settled_once() {
     };
     let now = clock::now();
 
-    let failed = books
-        .ledger
-        .fail(first.clone(), FailureReason::PaymentDeclined, now)
-        .await
-        .expect("fails");
+    let change = async |read: &OrderRecord, wanted: OrderRecord| {
+        let changed = books.ledger.change(read, wanted, "test", now).await;
+        changed.expect("answers")
+    };
+
+    let wanted = first.clone().failed(FailureReason::PaymentDeclined, now);
+    let Changed::Now(failed) = change(first, wanted).await else {
+        panic!("nobody else changed it")
+    };
     assert_eq!(
-        (failed.status, failed.reason),
-        (OrderStatus::Failed, Some(FailureReason::PaymentDeclined))
+        (failed.status, failed.reason, failed.revision),
+        (OrderStatus::Failed, Some(FailureReason::PaymentDeclined), 2)
     );
     assert_eq!(books.row("p1").await.sold, 1);
-    books
-        .ledger
-        .fail(first.clone(), FailureReason::Expired, now)
-        .await
-        .expect("answers with the first end");
+    let again = change(first, first.clone().failed(FailureReason::Expired, now)).await;
+    assert_eq!(again, Changed::Overtaken(failed.clone()));
     assert_eq!(books.row("p1").await.sold, 1, "its units came back twice");
 
-    let paid = PaymentView {
-        payment_key: "pk".into(),
-        approved_at: Some(now),
-    };
-    let confirmed = books
-        .ledger
-        .confirm(
-            vec![(first.clone(), paid.clone()), (second.clone(), paid)],
-            now,
-        )
-        .await;
+    let wants = [first, second].map(|read| (read.clone(), read.clone().confirmed(paid("pk"), now)));
+    let confirmed = books.ledger.change_together(&wants).await;
     let states: Vec<_> = confirmed
         .into_iter()
-        .map(|record| record.expect("answers").status)
+        .map(|changed| changed.expect("answers").record().expect("no units move").status)
         .collect();
     assert_eq!(
         states,
         [OrderStatus::Failed, OrderStatus::Confirmed],
         "what has failed must not be confirmed"
     );
-    let read = books
-        .ledger
-        .order(&second.order_id)
-        .await
-        .expect("answers")
-        .expect("is there");
+    let read = books.ledger.order(&second.order_id).await;
+    let read = read.expect("answers").expect("is there");
     assert_eq!(read.payment.expect("was paid").payment_key, "pk");
+}
+
+#[tokio::test]
+async fn an_order_taken_up_again_takes_units_that_are_there_and_no_others() {
+    let books = Books::open(&[("p1", 3)]).await;
+    let bookings = books.book(&[order(1, &[("p1", 3)])]).await;
+    let [Booking::Reserved(first)] = bookings.as_slice() else {
+        panic!("{bookings:?}")
+    };
+    let now = clock::now();
+    let expired = first.clone().failed(FailureReason::PaymentExpired, now);
+    let Ok(Changed::Now(expired)) = books.ledger.change(first, expired, "late", now).await else {
+        panic!("nobody else changed it")
+    };
+    assert_eq!(reserved(&books.book(&[order(2, &[("p1", 1)])]).await), 1);
+    let paid_late = expired.clone().confirmed(paid("pk"), now);
+    let short = books.ledger.change(&expired, paid_late.clone(), "late", now).await;
+    assert_eq!(short.expect("answers"), Changed::Short);
+    assert_eq!(books.row("p1").await.sold, 1);
+
+    let more = change("more", "p1", None, Some(live()), 1);
+    books.ledger.move_units(&more).await.expect("moves");
+    let taken = books.ledger.change(&expired, paid_late, "late", now).await;
+    assert!(matches!(taken, Ok(Changed::Now(_))), "{taken:?}");
+    assert_eq!(books.row("p1").await.unsold, 0);
 }
 
 #[tokio::test]

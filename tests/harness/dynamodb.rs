@@ -1,7 +1,8 @@
 //! A DynamoDB emulator in this process, over HTTP, with the tables of the template.
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
 };
 
 /// A running emulator. It stops with this value.
@@ -28,37 +29,80 @@ impl DynamoDb {
         &self.url
     }
 
-    /// Creates the three tables.
+    /// Creates the three tables, with the indexes of the template.
     pub async fn create_tables(client: &aws_sdk_dynamodb::Client) {
-        for (table, keys) in [
-            ("catalog", &["pk", "sk"][..]),
-            ("stock", &["pk", "sk"]),
-            ("orders", &["pk"]),
-        ] {
+        for table in TABLES {
             let mut create = client
                 .create_table()
-                .table_name(table)
-                .billing_mode(BillingMode::PayPerRequest);
-            for (key, kind) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
-                create = create
-                    .attribute_definitions(
-                        AttributeDefinition::builder()
-                            .attribute_name(*key)
-                            .attribute_type(ScalarAttributeType::S)
-                            .build()
-                            .expect("complete"),
-                    )
-                    .key_schema(
-                        KeySchemaElement::builder()
-                            .attribute_name(*key)
-                            .key_type(kind)
-                            .build()
-                            .expect("complete"),
-                    );
+                .table_name(table.name)
+                .billing_mode(BillingMode::PayPerRequest)
+                .set_key_schema(Some(schema(table.keys)));
+            let index_keys = table.index.map_or(&[][..], |(_, keys)| keys);
+            let mut names: Vec<&str> = table.keys.iter().chain(index_keys).copied().collect();
+            names.sort_unstable();
+            names.dedup();
+            for name in names {
+                let kind = match name {
+                    "due_at" => ScalarAttributeType::N,
+                    _ => ScalarAttributeType::S,
+                };
+                let attribute = AttributeDefinition::builder()
+                    .attribute_name(name)
+                    .attribute_type(kind)
+                    .build();
+                create = create.attribute_definitions(attribute.expect("complete"));
+            }
+            if let Some((name, keys)) = table.index {
+                let everything = Projection::builder()
+                    .projection_type(ProjectionType::All)
+                    .build();
+                let index = GlobalSecondaryIndex::builder()
+                    .index_name(name)
+                    .set_key_schema(Some(schema(keys)))
+                    .projection(everything)
+                    .build();
+                create = create.global_secondary_indexes(index.expect("complete"));
             }
             create.send().await.expect("the table is created");
         }
     }
+}
+
+struct Table {
+    name: &'static str,
+    keys: &'static [&'static str],
+    index: Option<(&'static str, &'static [&'static str])>,
+}
+
+const TABLES: [Table; 3] = [
+    Table {
+        name: "catalog",
+        keys: &["pk", "sk"],
+        index: None,
+    },
+    Table {
+        name: "stock",
+        keys: &["pk", "sk"],
+        index: Some(("sources", &["kind", "pk"])),
+    },
+    Table {
+        name: "orders",
+        keys: &["pk"],
+        index: Some(("due", &["due_shard", "due_at"])),
+    },
+];
+
+fn schema(keys: &[&str]) -> Vec<KeySchemaElement> {
+    keys.iter()
+        .zip([KeyType::Hash, KeyType::Range])
+        .map(|(name, kind)| {
+            KeySchemaElement::builder()
+                .attribute_name(*name)
+                .key_type(kind)
+                .build()
+                .expect("complete")
+        })
+        .collect()
 }
 
 impl Drop for DynamoDb {

@@ -18,12 +18,19 @@ use onepool::{
     http::{
         HttpAnswer, HttpEvent,
         orders::OrdersApi,
+        payments::PaymentsApi,
         studio::{StudioApi, router},
     },
     id::{BroadcastId, ProductId},
     keys::Keys,
     ledger::Ledger,
-    order::{accept::Orders, process::Settlement},
+    order::{
+        accept::Orders,
+        pay::{PaymentTerms, Payments},
+        process::Settlement,
+        reconcile::Reconcile,
+        sweep::Sweep,
+    },
     payment::Toss,
     queue::Queue,
     room::{Rooms, Wake, post::Post, pump::Pump, socket::Sockets},
@@ -35,6 +42,10 @@ use tower::ServiceExt;
 
 use crate::{DynamoDb, RedisServer, Wire};
 
+/// How long orders keep their units, unless a test says otherwise.
+pub const HOLD_PERIOD: Duration = Duration::from_secs(300);
+/// The longest they may.
+pub const HOLD_CEILING: Duration = Duration::from_secs(900);
 const TOSS_KEY: &str = "test_sk_demo0000000000000000";
 
 /// A whole shop in this process, over real parts.
@@ -49,6 +60,10 @@ pub struct Shop {
     pub orders: OrdersApi,
     /// `order-process`.
     pub settlement: Settlement,
+    /// `payment-webhook`.
+    pub payments: PaymentsApi,
+    /// `reconcile`.
+    pub reconcile: Reconcile,
     /// `stock-fanout`.
     pub pump: Pump,
     /// `ws-connections`.
@@ -122,6 +137,20 @@ impl Shop {
         };
         let orders_queue = Queue::new(aws.clone(), "http://queues/orders".into());
         let post = || Post::new(aws.clone(), wire.callback_url());
+        let sweep = Sweep {
+            fence: fence.clone(),
+            queue: orders_queue.clone(),
+        };
+        let terms = PaymentTerms::with_ceiling(HOLD_CEILING);
+        let settlement = || Settlement {
+            fence: fence.clone(),
+            payments: Box::new(Toss::new(
+                sandbox.base_url().to_owned(),
+                Secret::new(TOSS_KEY),
+            )),
+            rooms: rooms.clone(),
+            terms,
+        };
         Self {
             orders: OrdersApi {
                 tokens: tokens.clone(),
@@ -130,13 +159,26 @@ impl Shop {
                     queue: orders_queue.clone(),
                     ledger: ledger.clone(),
                     catalog: catalog.clone(),
-                    hold_period: Duration::from_secs(300),
+                    sweep: sweep.clone(),
+                    hold_period: HOLD_PERIOD,
                 },
             },
-            settlement: Settlement {
-                fence: fence.clone(),
-                payments: Toss::new(sandbox.base_url().to_owned(), Secret::new(TOSS_KEY)),
-                rooms: rooms.clone(),
+            settlement: settlement(),
+            payments: PaymentsApi {
+                tokens: tokens.clone(),
+                payments: Payments {
+                    ledger: ledger.clone(),
+                    gate: gate.clone(),
+                    queue: orders_queue.clone(),
+                    catalog: catalog.clone(),
+                    terms,
+                },
+            },
+            reconcile: Reconcile {
+                sweep,
+                settlement: settlement(),
+                catalog: catalog.clone(),
+                orders: orders_queue.clone(),
             },
             pump: Pump::new(rooms.clone(), post(), 5_000),
             sockets: Sockets {
@@ -375,6 +417,61 @@ impl Shop {
             self.settlement.settle(orders).await
         })
         .await
+    }
+
+    /// Calls a route of `payment-webhook` as a viewer, or as an operator. Returns the status and the body.
+    pub async fn money(
+        &self,
+        caller: (&str, Role),
+        route: &str,
+        order_id: &str,
+        key: &str,
+        body: Value,
+    ) -> (u16, Value) {
+        let event = json!({
+            "routeKey": route,
+            "headers": {
+                "authorization": format!("Bearer {}", self.token(caller.0, caller.1)),
+                "idempotency-key": key,
+                "accept-language": "en",
+            },
+            "pathParameters": { "order_id": order_id },
+            "body": body.to_string(),
+        });
+        let event = serde_json::from_value(event).expect("an event");
+        let answer = self.payments.serve(event).await;
+        let body = serde_json::from_str(&answer.body).expect("JSON");
+        (answer.status_code, body)
+    }
+
+    /// What the buyer's browser does in the gateway's window: returns the payment key of a payment of `amount` won that is
+    /// ready to be confirmed.
+    pub async fn checkout(&self, order_id: &str, amount: u64) -> String {
+        let body = json!({ "orderId": order_id, "amount": amount });
+        let answer = self.sandbox_post("/sandbox/checkouts", body).await;
+        answer["paymentKey"].as_str().expect("a key").to_owned()
+    }
+
+    /// Orders faults of the payment sandbox.
+    pub async fn gateway_faults(&self, faults: Value) {
+        self.sandbox_post("/sandbox/faults", json!({ "faults": faults }))
+            .await;
+    }
+
+    /// Calls the control API of the payment sandbox.
+    pub async fn sandbox_post(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}{path}", self.sandbox.base_url());
+        let answer = reqwest::Client::new().post(url).json(&body).send().await;
+        let answer = answer.expect("the sandbox answers");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.unwrap_or_default()
+    }
+
+    /// The books of the payment sandbox.
+    pub async fn books(&self) -> Value {
+        let url = format!("{}/sandbox/books", self.sandbox.base_url());
+        let answer = reqwest::get(url).await.expect("the sandbox answers");
+        answer.json().await.expect("JSON")
     }
 
     /// Runs the pump for every wake there is.

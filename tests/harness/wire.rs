@@ -218,6 +218,20 @@ async fn call(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
 
 fn sqs(shared: &Shared, body: &[u8]) -> Response {
     let request: Value = serde_json::from_slice(body).expect("a request");
+    let queue = request["QueueUrl"]
+        .as_str()
+        .and_then(|url| url.rsplit('/').next())
+        .expect("a queue")
+        .to_owned();
+    if request["AttributeNames"].is_array() {
+        let waiting = shared.state().messages.get(&queue).map_or(0, VecDeque::len);
+        let counts = json!({
+            "ApproximateNumberOfMessages": waiting.to_string(),
+            "ApproximateNumberOfMessagesNotVisible": "0",
+            "ApproximateNumberOfMessagesDelayed": "0",
+        });
+        return json!({ "Attributes": counts }).to_string().into_response();
+    }
     if let Some(entries) = request["Entries"].as_array() {
         let delays = entries
             .iter()
@@ -232,11 +246,6 @@ fn sqs(shared: &Shared, body: &[u8]) -> Response {
             .into_response();
     }
     let text = request["MessageBody"].as_str().expect("a body").to_owned();
-    let queue = request["QueueUrl"]
-        .as_str()
-        .and_then(|url| url.rsplit('/').next())
-        .expect("a queue")
-        .to_owned();
     let md5: String = Md5::digest(text.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))

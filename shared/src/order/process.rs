@@ -243,9 +243,11 @@ impl Settlement {
             return self.judge(record, payment).await;
         }
         let amount = record.amount();
+        // The gateway repeats its first answer to an attempt, a failure of its own included: after a while it is another one.
+        let attempt = 1 + minutes(clock::now().since(record.created_at));
         let charge = self
             .payments
-            .charge(&record.order_id, billing_key, customer_key, amount, 1)
+            .charge(&record.order_id, billing_key, customer_key, amount, attempt)
             .await?;
         match charge {
             Charge::Paid(payment) => self.judge(record, payment).await,
@@ -394,6 +396,11 @@ impl Settlement {
             Charge::Paid(payment) => return self.paid(record, payment, now).await,
             Charge::Declined(code) => code,
         };
+        // Another checkout of the same order may have been paid.
+        let other = self.payments.lookup(&record.order_id).await?;
+        if let Some(payment) = other.filter(is_done) {
+            return self.paid(record, payment, now).await;
+        }
         let declined = OrderRecord {
             attempt: None,
             declines: record.declines + 1,
@@ -496,29 +503,19 @@ impl Settlement {
             return Ok(());
         }
         counter!("duplicate_payments").increment(1);
-        let id = format!("duplicate:{}", record.order_id);
+        let id = format!("{}:duplicate", record.order_id);
         let reason = "Onepool: the order was paid twice";
-        let key = &payment.payment_key;
-        self.payments.refund(key, &id, reason).await.map(drop)
+        self.payments.refund(payment, &id, reason).await.map(drop)
     }
 
     /// Gives money back that the ledger says is owed. If the gateway does not say what it did, it stays owed, and somebody
     /// looks at it again.
     async fn refund(&self, record: OrderRecord, now: Timestamp) -> Result<OrderRecord, Error> {
-        let Some(payment) = record
-            .payment
-            .clone()
-            .filter(|_| record.refund == Some(Refund::Due))
-        else {
+        if record.refund != Some(Refund::Due) {
             return Ok(record);
-        };
+        }
         let order = &record.order_id;
-        let id = format!("refund:{order}");
-        let outcome = self
-            .payments
-            .refund(&payment.payment_key, &id, "Onepool: the order failed")
-            .await;
-        let next = match outcome {
+        let next = match self.ask_back(&record, now).await {
             Ok(payment::Refund::Done(_)) => {
                 counter!("refunds").increment(1);
                 refunded(record.clone(), now)
@@ -534,19 +531,29 @@ impl Settlement {
             }
             Err(error) => {
                 tracing::warn!(order.id = %order, error = %error, "a refund has no known outcome; it stays owed");
-                return Ok(record);
+                OrderRecord {
+                    due_at: Some(now + REFUND_PATIENCE),
+                    ..record.clone()
+                }
             }
         };
-        match self
-            .fence
-            .ledger
-            .change(&record, next, "refunded", now)
-            .await?
-        {
-            Changed::Now(next) => Ok(next),
-            Changed::Overtaken(current) => Ok(current),
-            Changed::Short => Err(Error::Conflict),
+        self.change(&record, next, "refunded").await
+    }
+
+    async fn ask_back(
+        &self,
+        record: &OrderRecord,
+        now: Timestamp,
+    ) -> Result<payment::Refund, Error> {
+        let order = &record.order_id;
+        let payment = self.payments.lookup(order).await?;
+        let payment = payment.ok_or_else(|| Error::Payment("no payment to give back".to_owned()))?;
+        if payment.status == PaymentStatus::Canceled {
+            return Ok(payment::Refund::Done(payment));
         }
+        let waited = minutes(now.since(record.settled_at.unwrap_or(now)));
+        let id = format!("{order}:{waited}");
+        self.payments.refund(&payment, &id, "Onepool: the order failed").await
     }
 
     async fn cancel(&self, order: &OrderId, by: &str) -> Result<Option<OrderRecord>, Error> {
@@ -694,6 +701,10 @@ async fn within<T>(
     tokio::time::timeout_at(deadline, work.boxed_local())
         .await
         .unwrap_or_else(|_elapsed| Err(Error::Payment("no time left in this batch".to_owned())))
+}
+
+fn minutes(span: Duration) -> u32 {
+    u32::try_from(span.as_secs() / 60).unwrap_or(u32::MAX - 1)
 }
 
 fn is_done(payment: &payment::Payment) -> bool {

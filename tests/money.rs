@@ -1,0 +1,493 @@
+//! Money and stock together: paying later, late and twice, taking orders back, webhooks, dead letters. Over a real Redis, a
+//! DynamoDB emulator and the payment sandbox, whose own books say what was charged and given back.
+
+use std::time::Duration;
+
+use onepool::{
+    auth::Role,
+    clock,
+    ledger::{OrderRecord, Refund},
+    order::OrderMessage,
+};
+use onepool_tests::{Shop, Show, billing_key};
+use serde_json::{Value, json};
+
+const PAY: &str = "POST /orders/{order_id}/payment";
+const CANCEL: &str = "POST /orders/{order_id}/cancel";
+const WEBHOOK: &str = "POST /payments/webhook";
+const PRICE: u64 = 19_900;
+
+/// Places an order of one unit that is paid later.
+async fn order_to_pay(shop: &Shop, show: &Show, viewer: &str) -> String {
+    let (status, receipt) = shop
+        .order(show, viewer, "k", json!(1), json!({ "method": "widget" }))
+        .await;
+    assert_eq!(status, 202, "{receipt}");
+    assert!(receipt["pay_by"].is_string(), "{receipt}");
+    receipt["order_id"].as_str().expect("an id").to_owned()
+}
+
+async fn paid_order(shop: &Shop, show: &Show, viewer: &str) -> String {
+    let (status, receipt) = shop
+        .order(show, viewer, "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!(status, 202, "{receipt}");
+    shop.process(10, 3).await;
+    receipt["order_id"].as_str().expect("an id").to_owned()
+}
+
+async fn pay(shop: &Shop, viewer: &str, order: &str, key: &str, amount: u64) -> (u16, Value) {
+    let body = json!({ "payment_key": key, "amount": amount });
+    let idempotency_key = format!("pay-{key}");
+    shop.money((viewer, Role::Viewer), PAY, order, &idempotency_key, body)
+        .await
+}
+
+async fn cancel(shop: &Shop, caller: (&str, Role), order: &str, key: &str) -> (u16, Value) {
+    shop.money(caller, CANCEL, order, key, Value::Null).await
+}
+
+async fn record(shop: &Shop, order: &str) -> OrderRecord {
+    let order = order.parse().expect("an id");
+    let record = shop.ledger.order(&order).await.expect("answers");
+    record.expect("is in the ledger")
+}
+
+/// What the gateway took and gave back for an order: charges, won taken, won it still has.
+async fn money_of(shop: &Shop, order: &str) -> (u64, u64, u64) {
+    let books = shop.books().await;
+    let payments = books["payments"].as_array().expect("payments");
+    let of_order = payments.iter().filter(|payment| payment["orderId"] == order);
+    let mut money = (0, 0, 0);
+    for payment in of_order {
+        let won = |name: &str| payment[name].as_u64().unwrap_or_default();
+        money.0 += u64::from(won("approvedAmount") > 0);
+        money.1 += won("approvedAmount");
+        money.2 += won("balanceAmount");
+    }
+    money
+}
+
+async fn status_of(shop: &Shop, viewer: &str, order: &str) -> (String, String) {
+    let (status, view) = shop.status(viewer, order).await;
+    assert_eq!(status, 200, "{view}");
+    let text = |name: &str| view[name].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"))
+}
+
+fn is(status: &str, reason: &str) -> (String, String) {
+    (status.to_owned(), reason.to_owned())
+}
+
+#[tokio::test]
+async fn an_order_paid_later_is_held_charged_once_and_confirmed() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("reserved", ""));
+    assert_eq!(money_of(&shop, &order).await, (0, 0, 0));
+
+    let key = shop.checkout(&order, PRICE).await;
+    for _ in 0..3 {
+        assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    }
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
+
+#[tokio::test]
+async fn a_payment_may_come_before_its_order_is_in_the_ledger() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = order_to_pay(&shop, &show, "u1").await;
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let mut messages = shop.wire.take_messages("orders");
+    messages.reverse();
+    let first = shop.deliver(&messages[..1]).await;
+    assert_eq!(first.batch_item_failures.len(), 1, "it waits for its order");
+    assert_eq!(shop.deliver(&messages[1..]).await.batch_item_failures.len(), 0);
+    assert_eq!(shop.deliver(&messages[..1]).await.batch_item_failures.len(), 0);
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn a_wrong_amount_somebody_elses_order_and_a_second_payment_move_nothing() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = order_to_pay(&shop, &show, "u1").await;
+    let key = shop.checkout(&order, PRICE).await;
+    for accepted in [true, false] {
+        let (status, problem) = pay(&shop, "u1", &order, &key, PRICE - 1).await;
+        assert_eq!((status, &problem["field"]), (400, &json!("amount")), "{accepted}");
+        assert_eq!(pay(&shop, "u2", &order, &key, PRICE).await.0, 404);
+        shop.process(10, 1).await;
+    }
+    assert_eq!(money_of(&shop, &order).await, (0, 0, 0));
+
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let other = shop.checkout(&order, PRICE).await;
+    let (status, problem) = pay(&shop, "u1", &order, &other, PRICE).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("already_settled")));
+    shop.process(10, 2).await;
+    let (status, problem) = pay(&shop, "u1", &order, &other, PRICE).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("already_settled")));
+    let unknown = format!("{}-{}", show.broadcast, "a".repeat(26));
+    assert_eq!(pay(&shop, "u1", &unknown, &key, PRICE).await.0, 404);
+    let body = json!({ "payment_key": "a/../b", "amount": PRICE });
+    let bad = shop.money(("u1", Role::Viewer), PAY, &order, "k9", body).await;
+    assert_eq!((bad.0, &bad.1["field"]), (400, &json!("payment_key")));
+    let card = paid_order(&shop, &show, "u3").await;
+    assert_eq!(pay(&shop, "u3", &card, &key, PRICE).await.1["code"], "already_settled");
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 2);
+}
+
+#[tokio::test]
+async fn the_same_key_with_another_payment_is_a_conflict() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    let caller = ("u1", Role::Viewer);
+    let key = shop.checkout(&order, PRICE).await;
+    let body = json!({ "payment_key": key, "amount": PRICE });
+    assert_eq!(shop.money(caller, PAY, &order, "k", body).await.0, 202);
+    let body = json!({ "payment_key": "another", "amount": PRICE });
+    let (status, problem) = shop.money(caller, PAY, &order, "k", body).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("idempotency_conflict")));
+}
+
+#[tokio::test]
+async fn a_declined_buyer_may_try_again_and_not_for_ever() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 2, None).await;
+    let (lucky, unlucky) = (
+        order_to_pay(&shop, &show, "u1").await,
+        order_to_pay(&shop, &show, "u2").await,
+    );
+    shop.process(10, 1).await;
+    let decline = |order: &str, times: u32| json!([{ "on": "confirm", "kind": "decline", "orderId": order, "times": times }]);
+    shop.gateway_faults(decline(&lucky, 1)).await;
+    let key = shop.checkout(&lucky, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &lucky, &key, PRICE).await.0, 202);
+    shop.process(10, 2).await;
+    let (_, view) = shop.status("u1", &lucky).await;
+    assert_eq!((&view["status"], &view["declined"]), (&json!("reserved"), &json!("REJECT_CARD_COMPANY")));
+    assert!(view["pay_by"].is_string(), "{view}");
+    let key = shop.checkout(&lucky, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &lucky, &key, PRICE).await.0, 202);
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &lucky).await, is("confirmed", ""));
+
+    shop.gateway_faults(decline(&unlucky, 3)).await;
+    for _ in 0..3 {
+        let key = shop.checkout(&unlucky, PRICE).await;
+        assert_eq!(pay(&shop, "u2", &unlucky, &key, PRICE).await.0, 202);
+        shop.process(10, 2).await;
+    }
+    assert_eq!(status_of(&shop, "u2", &unlucky).await, is("failed", "payment_declined"));
+    assert_eq!(money_of(&shop, &unlucky).await, (0, 0, 0));
+    let stock = &shop.quiet(&show.product).await["stock"];
+    assert_eq!((&stock["sold"], &stock["sources"][0]["left"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_hold_is_free_again_after_its_deadline_for_a_buyer_who_asks() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(300);
+    let slow = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    let (status, _) = shop.order(&show, "u2", "k", json!(1), billing_key("bk")).await;
+    assert_eq!(status, 409, "the hold has not ended");
+    let pay_by = record(&shop, &slow).await.pay_by;
+    tokio::time::sleep(pay_by.since(clock::now()) + Duration::from_millis(5)).await;
+
+    let (status, answer) = shop.order(&show, "u2", "k2", json!(1), billing_key("bk")).await;
+    assert_eq!(status, 202, "{answer}");
+    assert_eq!(status_of(&shop, "u1", &slow).await, is("failed", "payment_expired"));
+    shop.process(10, 2).await;
+    let order = answer["order_id"].as_str().expect("an id");
+    assert_eq!(status_of(&shop, "u2", order).await, is("confirmed", ""));
+    // Its units are gone: the buyer who comes too late hears so, and pays nothing.
+    let key = shop.checkout(&slow, PRICE).await;
+    let (status, problem) = pay(&shop, "u1", &slow, &key, PRICE).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("payment_expired")));
+    assert_eq!(money_of(&shop, &slow).await, (0, 0, 0));
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn a_payment_after_its_time_takes_the_units_again_if_they_are_there() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(5, 5, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(100);
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    let pay_by = record(&shop, &order).await.pay_by;
+    tokio::time::sleep(pay_by.since(clock::now()) + Duration::from_millis(5)).await;
+    shop.reconcile.run().await.expect("runs");
+    assert_eq!(status_of(&shop, "u1", &order).await, is("failed", "payment_expired"));
+    assert_eq!(shop.gate.stock(&show.product, &[&show.source()]).await.expect("answers")[0].expect("known").left, 5);
+
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
+
+#[tokio::test]
+async fn an_order_being_paid_is_never_expired_before_the_gateway_was_asked() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(200);
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    let key = shop.checkout(&order, PRICE).await;
+    // The money is taken, and nobody hears of it.
+    shop.gateway_faults(json!([
+        { "on": "confirm", "kind": "close_after_commit", "times": 1 },
+        { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "recorded": false },
+    ]))
+    .await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let messages = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 1);
+    let pay_by = record(&shop, &order).await.pay_by;
+    assert!(pay_by > clock::now(), "who pays has time");
+
+    let (status, _) = shop.order(&show, "u2", "k", json!(1), billing_key("bk")).await;
+    assert_eq!(status, 409, "units of an order that may be paid were sold again");
+    shop.reconcile.run().await.expect("runs");
+    shop.deliver(&messages).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));
+    shop.process(10, 2).await;
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn an_order_taken_back_returns_its_units_and_its_money_once() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, Some(1)).await;
+    let order = paid_order(&shop, &show, "u1").await;
+    assert_eq!(cancel(&shop, ("u2", Role::Viewer), &order, "c").await.0, 404);
+    for key in ["c1", "c1", "c2"] {
+        assert_eq!(cancel(&shop, ("u1", Role::Viewer), &order, key).await.0, 202);
+    }
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("failed", "cancelled"));
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+    assert_eq!(record(&shop, &order).await.refund, Some(Refund::Done));
+    let (status, problem) = cancel(&shop, ("u1", Role::Viewer), &order, "c3").await;
+    assert_eq!((status, &problem["code"]), (409, &json!("already_settled")));
+    let (_, view) = shop.status("u1", &order).await;
+    assert!(view["payment"]["refunded_at"].is_string(), "{view}");
+    let stock = &shop.quiet(&show.product).await["stock"];
+    assert_eq!((&stock["sold"], &stock["sources"][0]["left"]), (&json!(0), &json!(10)));
+    let again = shop.order(&show, "u1", "k2", json!(1), billing_key("bk")).await;
+    assert_eq!(again.0, 202, "the limit still counts what was taken back");
+
+    let other = paid_order(&shop, &show, "u3").await;
+    assert_eq!(cancel(&shop, ("boss", Role::Operator), &other, "c").await.0, 202);
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u3", &other).await, is("failed", "cancelled"));
+    assert_eq!(money_of(&shop, &other).await, (1, PRICE, 0));
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn an_order_taken_back_before_it_is_paid_is_never_charged() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    // Still on the queue, and its own message comes after the cancellation.
+    let (_, receipt) = shop.order(&show, "u1", "k", json!(1), billing_key("bk")).await;
+    let queued = receipt["order_id"].as_str().expect("an id").to_owned();
+    assert_eq!(cancel(&shop, ("u1", Role::Viewer), &queued, "c").await.0, 202);
+    let mut messages = shop.wire.take_messages("orders");
+    messages.reverse();
+    for message in &messages {
+        let answer = shop.deliver(std::slice::from_ref(message)).await;
+        assert_eq!(answer.batch_item_failures.len(), 0);
+    }
+    assert_eq!(status_of(&shop, "u1", &queued).await, is("failed", "cancelled"));
+    assert_eq!(money_of(&shop, &queued).await, (0, 0, 0));
+
+    let order = order_to_pay(&shop, &show, "u2").await;
+    shop.process(10, 1).await;
+    assert_eq!(cancel(&shop, ("u2", Role::Viewer), &order, "c").await.0, 202);
+    shop.process(10, 2).await;
+    let key = shop.checkout(&order, PRICE).await;
+    let (status, problem) = pay(&shop, "u2", &order, &key, PRICE).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("already_settled")));
+    assert_eq!(money_of(&shop, &order).await, (0, 0, 0));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
+}
+
+#[tokio::test]
+async fn money_that_comes_for_an_order_that_failed_goes_back() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    // The charge is under way, nobody knows its outcome, and the buyer takes the order back meanwhile.
+    shop.gateway_faults(json!([{ "on": "billing", "kind": "commit_later", "ms": 400, "times": 1 }]))
+        .await;
+    let (_, receipt) = shop.order(&show, "u1", "k", json!(1), billing_key("bk")).await;
+    let order = receipt["order_id"].as_str().expect("an id").to_owned();
+    let placed = shop.wire.take_messages("orders");
+    shop.deliver(&placed).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("reserved", ""));
+    assert_eq!(cancel(&shop, ("u1", Role::Viewer), &order, "c").await.0, 202);
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("failed", "cancelled"));
+    assert!(record(&shop, &order).await.due_at.is_some(), "nobody would look");
+    while money_of(&shop, &order).await.1 == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shop.settlement
+        .look_after(record(&shop, &order).await)
+        .await
+        .expect("looks");
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+    assert_eq!(status_of(&shop, "u1", &order).await, is("failed", "cancelled"));
+    // The order's own message comes once more.
+    shop.deliver(&placed).await;
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
+}
+
+#[tokio::test]
+async fn a_refund_without_an_answer_stays_owed_until_it_has_one() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = paid_order(&shop, &show, "u1").await;
+    shop.gateway_faults(json!([
+        { "on": "cancel", "kind": "error_before_commit", "status": 503, "times": 2, "recorded": false },
+    ]))
+    .await;
+    assert_eq!(cancel(&shop, ("u1", Role::Viewer), &order, "c").await.0, 202);
+    shop.process(10, 2).await;
+    let owed = record(&shop, &order).await;
+    assert_eq!(owed.refund, Some(Refund::Due));
+    assert!(owed.due_at.is_some(), "nobody would look");
+    while record(&shop, &order).await.refund == Some(Refund::Due) {
+        let owed = record(&shop, &order).await;
+        shop.settlement.look_after(owed).await.expect("looks");
+    }
+    assert_eq!(record(&shop, &order).await.refund, Some(Refund::Done));
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn a_webhook_is_a_hint_and_moves_nothing_by_itself() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    let webhook = |order: &str, status: &str| {
+        json!({
+            "eventType": "PAYMENT_STATUS_CHANGED", "createdAt": "2026-11-20T10:01:00.000000",
+            "data": { "paymentKey": "pk_forged", "orderId": order, "status": status, "totalAmount": PRICE },
+        })
+    };
+    let caller = ("anybody", Role::Viewer);
+    for status in ["DONE", "DONE", "CANCELED", "EXPIRED"] {
+        let told = shop.money(caller, WEBHOOK, "", "-", webhook(&order, status)).await;
+        assert_eq!(told.0, 200);
+    }
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("reserved", ""), "a forged webhook was believed");
+    let unknown = format!("{}-{}", show.broadcast, "a".repeat(26));
+    for order in [unknown.as_str(), "not-ours", ""] {
+        let told = shop.money(caller, WEBHOOK, "", "-", webhook(order, "DONE")).await;
+        assert_eq!(told.0, 200);
+    }
+    assert_eq!(shop.wire.take_messages("orders"), [] as [String; 0]);
+    let garbage = shop.money(caller, WEBHOOK, "", "-", json!("x")).await;
+    assert_eq!(garbage.0, 400);
+
+    // Somebody gives the money back at the gateway: the units follow.
+    let paid = paid_order(&shop, &show, "u2").await;
+    let payment_key = record(&shop, &paid).await.payment.expect("was paid").payment_key;
+    let url = format!("{}/v1/payments/{payment_key}/cancel", shop.sandbox.base_url());
+    let answer = reqwest::Client::new()
+        .post(url)
+        .basic_auth("test_sk_demo0000000000000000", Some(""))
+        .json(&json!({ "cancelReason": "by hand" }))
+        .send()
+        .await
+        .expect("the sandbox answers");
+    assert!(answer.status().is_success());
+    for _ in 0..2 {
+        let told = shop.money(caller, WEBHOOK, "", "-", webhook(&paid, "CANCELED")).await;
+        assert_eq!(told.0, 200);
+        shop.process(10, 2).await;
+    }
+    assert_eq!(status_of(&shop, "u2", &paid).await, is("failed", "cancelled"));
+    assert_eq!(money_of(&shop, &paid).await, (1, PRICE, 0));
+    let still_open = cancel(&shop, ("u1", Role::Viewer), &order, "c").await;
+    assert_eq!(still_open.0, 202);
+    shop.process(10, 2).await;
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
+}
+
+#[tokio::test]
+async fn a_dead_letter_ends_its_order_after_asking_the_gateway() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let give_up = async |body: &str| {
+        let message: OrderMessage = serde_json::from_str(body).expect("a message");
+        shop.settlement.give_up(message).await
+    };
+    // Never in the ledger.
+    let (_, receipt) = shop.order(&show, "u1", "k", json!(1), billing_key("bk")).await;
+    let lost = receipt["order_id"].as_str().expect("an id").to_owned();
+    let message = shop.wire.take_messages("orders").remove(0);
+    for _ in 0..2 {
+        give_up(&message).await.expect("ends it");
+    }
+    assert_eq!(status_of(&shop, "u1", &lost).await, is("failed", "undeliverable"));
+    // A copy that comes later finds it ended.
+    shop.deliver(std::slice::from_ref(&message)).await;
+    assert_eq!(money_of(&shop, &lost).await, (0, 0, 0));
+
+    // Charged, but nobody heard of it.
+    shop.gateway_faults(json!([
+        { "on": "billing", "kind": "close_after_commit", "times": 1 },
+        { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "recorded": false },
+    ]))
+    .await;
+    let (_, receipt) = shop.order(&show, "u2", "k", json!(1), billing_key("bk")).await;
+    let charged = receipt["order_id"].as_str().expect("an id").to_owned();
+    let message = shop.wire.take_messages("orders").remove(0);
+    assert_eq!(shop.deliver(std::slice::from_ref(&message)).await.batch_item_failures.len(), 1);
+    shop.gateway_faults(json!([
+        { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "recorded": false },
+    ]))
+    .await;
+    assert!(give_up(&message).await.is_err(), "nobody may guess");
+    assert_eq!(status_of(&shop, "u2", &charged).await, is("reserved", ""));
+    give_up(&message).await.expect("ends it");
+    assert_eq!(status_of(&shop, "u2", &charged).await, is("confirmed", ""));
+
+    // Reserved, and never charged.
+    shop.gateway_faults(json!([
+        { "on": "billing", "kind": "timeout_before_commit", "ms": 1, "times": 1 },
+    ]))
+    .await;
+    let (_, receipt) = shop.order(&show, "u3", "k", json!(1), billing_key("bk")).await;
+    let unpaid = receipt["order_id"].as_str().expect("an id").to_owned();
+    let message = shop.wire.take_messages("orders").remove(0);
+    assert_eq!(shop.deliver(std::slice::from_ref(&message)).await.batch_item_failures.len(), 1);
+    give_up(&message).await.expect("ends it");
+    assert_eq!(status_of(&shop, "u3", &unpaid).await, is("failed", "undeliverable"));
+    assert!(record(&shop, &unpaid).await.due_at.is_some(), "a charge under way would stay");
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
