@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use futures::{StreamExt, stream};
 
-use super::{AcceptedOrder, FailureReason, OrderId, OrderStatus, amount};
+use super::{AcceptedOrder, FailureReason, OrderId, OrderStatus, PaymentMethod, amount};
 use crate::{
     broadcast::fence::{self, Cause, Fence},
     clock,
     error::Error,
     id::{self, BroadcastId},
     ledger::{Booking, OrderRecord},
-    payment::{Charge, Toss},
+    payment::{Charge, Gateway, PaymentStatus, Toss},
     room::{Event, Rooms},
     stock::{Released, Source},
 };
@@ -113,17 +113,14 @@ impl Settlement {
                 };
             }
         };
-        match self
-            .payments
-            .charge(
-                &record.order_id,
-                &order.payment,
-                amount(&record.lines),
-                first,
-            )
-            .await?
-        {
-            Charge::Paid(payment) => Ok(Decided::Paid(record, payment)),
+        match self.charge(order, &record, first).await? {
+            Charge::Paid(payment) => Ok(Decided::Paid(
+                record,
+                super::PaymentView {
+                    payment_key: payment.payment_key,
+                    approved_at: payment.approved_at,
+                },
+            )),
             Charge::Declined(code) => {
                 tracing::info!(order.id = %record.order_id, code, "the payment was declined");
                 let failed = self
@@ -133,6 +130,48 @@ impl Settlement {
                     .await?;
                 Ok(Decided::Settled(failed))
             }
+        }
+    }
+
+    /// Charges a booked order once. `first` says that it cannot have been charged yet, which spares looking.
+    async fn charge(
+        &self,
+        order: &AcceptedOrder,
+        record: &OrderRecord,
+        first: bool,
+    ) -> Result<Charge, Error> {
+        let amount = amount(&record.lines);
+        let earlier = if first {
+            None
+        } else {
+            self.payments.lookup(&record.order_id).await?
+        };
+        let charge = match earlier {
+            Some(payment) => match payment.status {
+                PaymentStatus::Done => Charge::Paid(payment),
+                PaymentStatus::Canceled | PaymentStatus::Dead => {
+                    Charge::Declined(format!("{:?}", payment.status))
+                }
+                PaymentStatus::Pending => {
+                    return Err(Error::Payment("the payment is pending".to_owned()));
+                }
+            },
+            None => {
+                let PaymentMethod::BillingKey {
+                    billing_key,
+                    customer_key,
+                } = &order.payment;
+                self.payments
+                    .charge(&record.order_id, billing_key, customer_key, amount, 1)
+                    .await?
+            }
+        };
+        match charge {
+            Charge::Paid(payment) if payment.total != amount => Err(Error::Payment(format!(
+                "paid {} instead of {amount} won",
+                payment.total
+            ))),
+            charge => Ok(charge),
         }
     }
 
