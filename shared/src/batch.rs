@@ -103,6 +103,9 @@ fn fail(
             tracing::warn!(message.id = envelope.id, error = %error, "a message failed and comes again");
             again.push(envelope.receipt);
         }
+        Retry::AfterRepair => {
+            tracing::error!(message.id = envelope.id, error = %error, "a message waits for a person, and comes again meanwhile")
+        }
         Retry::Never => {
             tracing::error!(message.id = envelope.id, error = %error, "a message can never succeed")
         }

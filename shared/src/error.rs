@@ -21,6 +21,8 @@ pub enum Certainty {
 pub enum Retry {
     /// It may succeed later.
     Later,
+    /// It succeeds once a person has put something right: the queue brings it when its visibility ends, no sooner.
+    AfterRepair,
     /// It will never succeed.
     Never,
 }
@@ -135,9 +137,12 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The payment gateway did not say what became of a payment, or is not configured right.
+    /// The payment gateway did not say what became of a payment.
     #[error("the payment gateway failed: {0}")]
     Payment(String),
+    /// The payment gateway does not accept our keys or the form of our requests, with its code: a person must look.
+    #[error("the payment gateway is not configured right: {0}")]
+    PaymentConfiguration(String),
 }
 
 /// What a caller is told of an error: the parts of an `application/problem+json` (RFC 9457).
@@ -260,7 +265,8 @@ impl Error {
             | Self::Conflict
             | Self::Redis(_)
             | Self::Aws { .. }
-            | Self::Payment(_) => {
+            | Self::Payment(_)
+            | Self::PaymentConfiguration(_) => {
                 extra.insert("retry_after_s".into(), json!(1));
                 sentence(
                     503,
@@ -289,6 +295,7 @@ impl Error {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Conflict | Self::Redis(_) | Self::Aws { .. } | Self::Payment(_) => Retry::Later,
+            Self::PaymentConfiguration(_) => Retry::AfterRepair,
             Self::Invalid { .. }
             | Self::Unauthenticated
             | Self::Forbidden

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, request::Parts},
     response::{IntoResponse, Response},
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     answer::{Answer, Refusal},
@@ -63,18 +63,23 @@ pub(crate) async fn exchange(
     let number = begin_entry(&shared, &call, &parts, request.as_ref().ok());
     // A task of its own: a gateway goes on working when its caller hangs up, and exactly that makes
     // an outcome unknown.
+    let (hang_up, hung_up) = oneshot::channel();
     let work = tokio::spawn(async move {
         let ending = match request {
             Err(refusal) => Some(Answer::refused(&refusal)),
-            Ok(request) => run(&shared, &request, number).await,
+            Ok(request) => run(&shared, &request, number, hang_up).await,
         };
         end_entry(&shared, number, ending.as_ref());
         ending
     });
-    match work.await {
-        Ok(Some(answer)) => answer.into_response(),
+    let ending = tokio::select! {
         // A task that panicked has no answer either.
-        Ok(None) | Err(_) => {
+        ending = work => ending.ok().flatten(),
+        Ok(()) = hung_up => None,
+    };
+    match ending {
+        Some(answer) => answer.into_response(),
+        None => {
             cut.now();
             Response::default()
         }
@@ -104,7 +109,12 @@ fn test_code(settings: &Settings, headers: &HeaderMap) -> Option<String> {
     (settings.is_test_key() && !code.is_empty()).then(|| code.to_owned())
 }
 
-async fn run(shared: &Shared, request: &Request, number: Number) -> Ending {
+async fn run(
+    shared: &Shared,
+    request: &Request,
+    number: Number,
+    hang_up: oneshot::Sender<()>,
+) -> Ending {
     let mut released = shared.until_released();
     let admitted = {
         let mut world = shared.world();
@@ -132,7 +142,7 @@ async fn run(shared: &Shared, request: &Request, number: Number) -> Ending {
         epoch,
         earlier,
     };
-    work.with(fault, &mut released).await
+    work.with(fault, &mut released, hang_up).await
 }
 
 /// The work of one admitted request; for a repeat it is to find the first answer.
@@ -144,7 +154,13 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn with(self, fault: Option<Fault>, released: &mut watch::Receiver<u64>) -> Ending {
+    /// `hang_up` cuts the connection before the work is done.
+    async fn with(
+        self,
+        fault: Option<Fault>,
+        released: &mut watch::Receiver<u64>,
+        hang_up: oneshot::Sender<()>,
+    ) -> Ending {
         match fault {
             None => self.perform(None),
             Some(Fault::Delay { ms }) => {
@@ -161,6 +177,13 @@ impl Work<'_> {
                 None
             }
             Some(Fault::CloseAfterCommit) => {
+                self.perform(None);
+                None
+            }
+            Some(Fault::CommitLater { ms }) => {
+                // The caller may have gone already.
+                let _ = hang_up.send(());
+                hold(ms, released).await;
                 self.perform(None);
                 None
             }

@@ -16,6 +16,7 @@ pub(crate) enum Kind {
     TimeoutBeforeCommit,
     TimeoutAfterCommit,
     CloseAfterCommit,
+    CommitLater,
     ErrorBeforeCommit,
     ErrorAfterCommit,
     Delay,
@@ -34,7 +35,10 @@ pub(crate) enum Fault {
     TimeoutAfterCommit { ms: u64 },
     /// As a timeout after the commit, but the caller learns at once that the connection is gone.
     CloseAfterCommit,
-    /// A 5xx, and nothing was done.
+    /// The connection is gone at once, and the work is done late: until then a lookup knows nothing, and repeats of its
+    /// idempotency key meet a 409.
+    CommitLater { ms: u64 },
+    /// A 5xx or a 429, and nothing was done.
     ErrorBeforeCommit(ServerError),
     /// A 5xx, though the work was done.
     ErrorAfterCommit(ServerError),
@@ -62,6 +66,7 @@ impl Fault {
             Self::TimeoutBeforeCommit { .. } => Kind::TimeoutBeforeCommit,
             Self::TimeoutAfterCommit { .. } => Kind::TimeoutAfterCommit,
             Self::CloseAfterCommit => Kind::CloseAfterCommit,
+            Self::CommitLater { .. } => Kind::CommitLater,
             Self::ErrorBeforeCommit(_) => Kind::ErrorBeforeCommit,
             Self::ErrorAfterCommit(_) => Kind::ErrorAfterCommit,
             Self::Delay { .. } => Kind::Delay,
@@ -76,6 +81,7 @@ impl Fault {
             Self::Decline(_)
             | Self::TimeoutAfterCommit { .. }
             | Self::CloseAfterCommit
+            | Self::CommitLater { .. }
             | Self::ErrorAfterCommit(_)
             | Self::Delay { .. }
             | Self::ExpiredSession => true,
@@ -91,6 +97,7 @@ impl Fault {
             Self::TimeoutBeforeCommit { .. }
             | Self::TimeoutAfterCommit { .. }
             | Self::CloseAfterCommit
+            | Self::CommitLater { .. }
             | Self::Delay { .. }
             | Self::StillProcessing => true,
             Self::ErrorBeforeCommit(error) | Self::ErrorAfterCommit(error) => !error.recorded,
@@ -133,8 +140,19 @@ impl RuleText {
             Kind::TimeoutBeforeCommit => Fault::TimeoutBeforeCommit { ms: self.ms()? },
             Kind::TimeoutAfterCommit => Fault::TimeoutAfterCommit { ms: self.ms()? },
             Kind::CloseAfterCommit => Fault::CloseAfterCommit,
+            Kind::CommitLater => match self.on {
+                Operation::Billing | Operation::Confirm | Operation::Cancel => {
+                    Fault::CommitLater { ms: self.ms()? }
+                }
+                Operation::Lookup => return Err(unfit("a lookup commits nothing")),
+            },
             Kind::ErrorBeforeCommit => Fault::ErrorBeforeCommit(self.server_error()?),
-            Kind::ErrorAfterCommit => Fault::ErrorAfterCommit(self.server_error()?),
+            Kind::ErrorAfterCommit => match self.server_error()? {
+                error if error.status == StatusCode::TOO_MANY_REQUESTS => {
+                    return Err(unfit("a request over the rate is not worked on"));
+                }
+                error => Fault::ErrorAfterCommit(error),
+            },
             Kind::Delay => Fault::Delay { ms: self.ms()? },
             Kind::StillProcessing => match self.on {
                 Operation::Billing | Operation::Confirm | Operation::Cancel => {
@@ -161,12 +179,18 @@ impl RuleText {
     fn server_error(&self) -> Result<ServerError, Refusal> {
         let status = StatusCode::from_u16(self.status.unwrap_or(500))
             .ok()
-            .filter(StatusCode::is_server_error)
-            .ok_or_else(|| unfit("status must be 500 to 599"))?;
+            .filter(|status| status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS)
+            .ok_or_else(|| unfit("status must be 429 or 500 to 599"))?;
+        let (code, recorded) = if status == StatusCode::TOO_MANY_REQUESTS {
+            // Whoever counts requests stands in front of the service.
+            ("TOO_MANY_REQUESTS", false)
+        } else {
+            ("FAILED_PAYMENT_INTERNAL_SYSTEM_PROCESSING", true)
+        };
         Ok(ServerError {
             status,
-            refusal: self.refusal("FAILED_PAYMENT_INTERNAL_SYSTEM_PROCESSING"),
-            recorded: self.recorded.unwrap_or(true),
+            refusal: self.refusal(code),
+            recorded: self.recorded.unwrap_or(recorded),
         })
     }
 

@@ -704,6 +704,94 @@ async fn a_connection_closed_after_the_commit_hides_the_charge() {
 }
 
 #[tokio::test]
+async fn a_charge_that_is_gone_is_made_later() {
+    let toss = Toss::start().await;
+    toss.fault(json!({ "on": "billing", "kind": "commit_later", "ms": LONG_MS }))
+        .await;
+    let cut = keyed(toss.charge("order-0001"), "once").send().await;
+    assert!(cut.is_err());
+    refused(toss.lookup("orders/order-0001"), 404, "NOT_FOUND_PAYMENT").await;
+    refused(
+        keyed(toss.charge("order-0001"), "once"),
+        409,
+        "IDEMPOTENT_REQUEST_PROCESSING",
+    )
+    .await;
+    assert_eq!(toss.charges("order-0001").await, 0);
+
+    toss.release().await;
+    until(async || (toss.charges("order-0001").await == 1).then_some(())).await;
+    let (status, payment) = reply(keyed(toss.charge("order-0001"), "once")).await;
+    assert_eq!((status, &payment["status"]), (200, &json!("DONE")));
+    assert_eq!(toss.charges("order-0001").await, 1);
+}
+
+#[tokio::test]
+async fn a_charge_that_is_gone_can_be_made_by_another_meanwhile() {
+    let toss = Toss::start().await;
+    toss.fault(json!({ "on": "billing", "kind": "commit_later", "ms": 50 }))
+        .await;
+    assert!(keyed(toss.charge("order-0001"), "1").send().await.is_err());
+    assert_eq!(reply(keyed(toss.charge("order-0001"), "2")).await.0, 200);
+    until(async || {
+        let record = toss.show("requests").await;
+        (record["requests"][0]["outcome"] == "cut").then_some(())
+    })
+    .await;
+    assert_eq!(
+        toss.charges("order-0001").await,
+        1,
+        "an order id is paid once"
+    );
+}
+
+#[tokio::test]
+async fn a_checkout_is_opened_again_after_a_decline_and_one_is_paid() {
+    let toss = Toss::start().await;
+    let [declined, paid, late] = [
+        toss.check_out("order-0001").await,
+        toss.check_out("order-0001").await,
+        toss.check_out("order-0001").await,
+    ];
+    toss.fault(json!({ "on": "confirm", "kind": "decline" }))
+        .await;
+    refused(
+        toss.confirm(&declined, "order-0001"),
+        403,
+        "REJECT_CARD_COMPANY",
+    )
+    .await;
+    assert_eq!(reply(toss.confirm(&paid, "order-0001")).await.0, 200);
+    refused(
+        toss.confirm(&late, "order-0001"),
+        400,
+        "DUPLICATED_ORDER_ID",
+    )
+    .await;
+    let found = reply(toss.lookup("orders/order-0001")).await.1;
+    assert_eq!(
+        found["paymentKey"], paid,
+        "the one that took money, not the newest"
+    );
+    assert_eq!(toss.charges("order-0001").await, 1);
+}
+
+#[tokio::test]
+async fn a_request_over_the_rate_is_not_worked_on_and_can_be_repeated() {
+    let toss = Toss::start().await;
+    toss.fault(json!({ "on": "billing", "kind": "error_before_commit", "status": 429 }))
+        .await;
+    refused(
+        keyed(toss.charge("order-0001"), "once"),
+        429,
+        "TOO_MANY_REQUESTS",
+    )
+    .await;
+    assert_eq!(toss.charges("order-0001").await, 0);
+    assert_eq!(reply(keyed(toss.charge("order-0001"), "once")).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_server_error_says_nothing_about_the_charge() {
     let toss = Toss::start().await;
     let code = "FAILED_PAYMENT_INTERNAL_SYSTEM_PROCESSING";
@@ -858,6 +946,9 @@ async fn a_script_that_cannot_be_meant_is_refused_as_a_whole() {
         json!({ "on": "billing", "kind": "delay", "ms": 600_001 }),
         json!({ "on": "billing", "kind": "expired_session" }),
         json!({ "on": "lookup", "kind": "still_processing" }),
+        json!({ "on": "lookup", "kind": "commit_later", "ms": 1 }),
+        json!({ "on": "billing", "kind": "commit_later" }),
+        json!({ "on": "billing", "kind": "error_after_commit", "status": 429 }),
         json!({ "on": "billing", "kind": "error_before_commit", "status": 404 }),
         json!({ "on": "billing", "kind": "decline", "orderid": "order-0001" }),
         json!({ "on": "billing", "kind": "decline", "times": 0 }),
