@@ -145,7 +145,9 @@ async fn every_change_of_a_source_is_written_down_with_its_cause() {
     let Booking::Reserved(first) = &bookings[0] else {
         panic!("{bookings:?}")
     };
-    let failed = first.clone().failed(FailureReason::PaymentDeclined, clock::now());
+    let failed = first
+        .clone()
+        .failed(FailureReason::PaymentDeclined, clock::now());
     books
         .ledger
         .change(first, failed, "payment declined", clock::now())
@@ -155,7 +157,14 @@ async fn every_change_of_a_source_is_written_down_with_its_cause() {
     let trace = books.ledger.trace(&product, 10).await.expect("answers");
     let told: Vec<_> = trace
         .iter()
-        .map(|entry| (entry.cause.as_str(), entry.granted, entry.sold, entry.orders.len()))
+        .map(|entry| {
+            (
+                entry.cause.as_str(),
+                entry.granted,
+                entry.sold,
+                entry.orders.len(),
+            )
+        })
         .collect();
     assert_eq!(
         told,
@@ -178,7 +187,9 @@ async fn every_change_of_a_source_is_written_down_with_its_cause() {
 #[tokio::test]
 async fn what_somebody_has_to_look_at_is_found_by_its_time() {
     let books = Books::open(&[("p1", 10)]).await;
-    let bookings = books.book(&[order(1, &[("p1", 1)]), order(2, &[("p1", 1)])]).await;
+    let bookings = books
+        .book(&[order(1, &[("p1", 1)]), order(2, &[("p1", 1)])])
+        .await;
     let [Booking::Reserved(first), Booking::Reserved(second)] = bookings.as_slice() else {
         panic!("{bookings:?}")
     };
@@ -200,7 +211,11 @@ async fn what_somebody_has_to_look_at_is_found_by_its_time() {
         .change(first, confirmed, "paid", clock::now())
         .await
         .expect("changes");
-    assert_eq!(due(late).await, [second.order_id.clone()], "an order at rest is due");
+    assert_eq!(
+        due(late).await,
+        [second.order_id.clone()],
+        "an order at rest is due"
+    );
 }
 
 #[tokio::test]
@@ -212,7 +227,11 @@ async fn a_source_with_nothing_left_is_compared_no_more_until_it_gets_units() {
     books.book(&[order(1, &[("p1", 1)])]).await;
     books.ledger.rest(&row).await.expect("answers");
     assert_eq!(listed().await, 1, "a row that has changed was put to rest");
-    books.ledger.rest(&books.row("p1").await).await.expect("answers");
+    books
+        .ledger
+        .rest(&books.row("p1").await)
+        .await
+        .expect("answers");
     assert_eq!(listed().await, 0);
     let more = change("more", "p1", None, Some(live()), 1);
     books.ledger.move_units(&more).await.expect("moves");
@@ -307,7 +326,10 @@ async fn a_lost_answer_does_not_book_twice() {
     assert_eq!(books.row("p1").await.sold, 1);
 
     books.wire.fail("TransactWriteItems", Fault::AnswerLost, 2);
-    let unknown = books.ledger.book(&[order(2, &[("p1", 1)])], clock::now()).await;
+    let unknown = books
+        .ledger
+        .book(&[order(2, &[("p1", 1)])], clock::now())
+        .await;
     assert!(matches!(unknown[0], Err(Error::Aws { .. })), "{unknown:?}");
     let again = books.book(&[order(2, &[("p1", 1)])]).await;
     assert!(
@@ -349,7 +371,13 @@ async fn an_order_is_settled_once() {
     let confirmed = books.ledger.change_together(&wants).await;
     let states: Vec<_> = confirmed
         .into_iter()
-        .map(|changed| changed.expect("answers").record().expect("no units move").status)
+        .map(|changed| {
+            changed
+                .expect("answers")
+                .record()
+                .expect("no units move")
+                .status
+        })
         .collect();
     assert_eq!(
         states,
@@ -375,7 +403,10 @@ async fn an_order_taken_up_again_takes_units_that_are_there_and_no_others() {
     };
     assert_eq!(reserved(&books.book(&[order(2, &[("p1", 1)])]).await), 1);
     let paid_late = expired.clone().confirmed(paid("pk"), now);
-    let short = books.ledger.change(&expired, paid_late.clone(), "late", now).await;
+    let short = books
+        .ledger
+        .change(&expired, paid_late.clone(), "late", now)
+        .await;
     assert_eq!(short.expect("answers"), Changed::Short);
     assert_eq!(books.row("p1").await.sold, 1);
 

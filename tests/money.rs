@@ -38,7 +38,7 @@ async fn paid_order(shop: &Shop, show: &Show, viewer: &str) -> String {
 
 async fn pay(shop: &Shop, viewer: &str, order: &str, key: &str, amount: u64) -> (u16, Value) {
     let body = json!({ "payment_key": key, "amount": amount });
-    let idempotency_key = format!("pay-{key}");
+    let idempotency_key = format!("pay-{key}-{amount}");
     shop.money((viewer, Role::Viewer), PAY, order, &idempotency_key, body)
         .await
 }
@@ -57,7 +57,9 @@ async fn record(shop: &Shop, order: &str) -> OrderRecord {
 async fn money_of(shop: &Shop, order: &str) -> (u64, u64, u64) {
     let books = shop.books().await;
     let payments = books["payments"].as_array().expect("payments");
-    let of_order = payments.iter().filter(|payment| payment["orderId"] == order);
+    let of_order = payments
+        .iter()
+        .filter(|payment| payment["orderId"] == order);
     let mut money = (0, 0, 0);
     for payment in of_order {
         let won = |name: &str| payment[name].as_u64().unwrap_or_default();
@@ -109,8 +111,14 @@ async fn a_payment_may_come_before_its_order_is_in_the_ledger() {
     messages.reverse();
     let first = shop.deliver(&messages[..1]).await;
     assert_eq!(first.batch_item_failures.len(), 1, "it waits for its order");
-    assert_eq!(shop.deliver(&messages[1..]).await.batch_item_failures.len(), 0);
-    assert_eq!(shop.deliver(&messages[..1]).await.batch_item_failures.len(), 0);
+    assert_eq!(
+        shop.deliver(&messages[1..]).await.batch_item_failures.len(),
+        0
+    );
+    assert_eq!(
+        shop.deliver(&messages[..1]).await.batch_item_failures.len(),
+        0
+    );
     assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
     shop.quiet(&show.product).await;
 }
@@ -123,7 +131,11 @@ async fn a_wrong_amount_somebody_elses_order_and_a_second_payment_move_nothing()
     let key = shop.checkout(&order, PRICE).await;
     for accepted in [true, false] {
         let (status, problem) = pay(&shop, "u1", &order, &key, PRICE - 1).await;
-        assert_eq!((status, &problem["field"]), (400, &json!("amount")), "{accepted}");
+        assert_eq!(
+            (status, &problem["field"]),
+            (400, &json!("amount")),
+            "{accepted}"
+        );
         assert_eq!(pay(&shop, "u2", &order, &key, PRICE).await.0, 404);
         shop.process(10, 1).await;
     }
@@ -139,10 +151,15 @@ async fn a_wrong_amount_somebody_elses_order_and_a_second_payment_move_nothing()
     let unknown = format!("{}-{}", show.broadcast, "a".repeat(26));
     assert_eq!(pay(&shop, "u1", &unknown, &key, PRICE).await.0, 404);
     let body = json!({ "payment_key": "a/../b", "amount": PRICE });
-    let bad = shop.money(("u1", Role::Viewer), PAY, &order, "k9", body).await;
+    let bad = shop
+        .money(("u1", Role::Viewer), PAY, &order, "k9", body)
+        .await;
     assert_eq!((bad.0, &bad.1["field"]), (400, &json!("payment_key")));
     let card = paid_order(&shop, &show, "u3").await;
-    assert_eq!(pay(&shop, "u3", &card, &key, PRICE).await.1["code"], "already_settled");
+    assert_eq!(
+        pay(&shop, "u3", &card, &key, PRICE).await.1["code"],
+        "already_settled"
+    );
     assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 2);
 }
@@ -159,7 +176,10 @@ async fn the_same_key_with_another_payment_is_a_conflict() {
     assert_eq!(shop.money(caller, PAY, &order, "k", body).await.0, 202);
     let body = json!({ "payment_key": "another", "amount": PRICE });
     let (status, problem) = shop.money(caller, PAY, &order, "k", body).await;
-    assert_eq!((status, &problem["code"]), (422, &json!("idempotency_conflict")));
+    assert_eq!(
+        (status, &problem["code"]),
+        (422, &json!("idempotency_conflict"))
+    );
 }
 
 #[tokio::test]
@@ -177,7 +197,10 @@ async fn a_declined_buyer_may_try_again_and_not_for_ever() {
     assert_eq!(pay(&shop, "u1", &lucky, &key, PRICE).await.0, 202);
     shop.process(10, 2).await;
     let (_, view) = shop.status("u1", &lucky).await;
-    assert_eq!((&view["status"], &view["declined"]), (&json!("reserved"), &json!("REJECT_CARD_COMPANY")));
+    assert_eq!(
+        (&view["status"], &view["declined"]),
+        (&json!("reserved"), &json!("REJECT_CARD_COMPANY"))
+    );
     assert!(view["pay_by"].is_string(), "{view}");
     let key = shop.checkout(&lucky, PRICE).await;
     assert_eq!(pay(&shop, "u1", &lucky, &key, PRICE).await.0, 202);
@@ -190,10 +213,16 @@ async fn a_declined_buyer_may_try_again_and_not_for_ever() {
         assert_eq!(pay(&shop, "u2", &unlucky, &key, PRICE).await.0, 202);
         shop.process(10, 2).await;
     }
-    assert_eq!(status_of(&shop, "u2", &unlucky).await, is("failed", "payment_declined"));
+    assert_eq!(
+        status_of(&shop, "u2", &unlucky).await,
+        is("failed", "payment_declined")
+    );
     assert_eq!(money_of(&shop, &unlucky).await, (0, 0, 0));
     let stock = &shop.quiet(&show.product).await["stock"];
-    assert_eq!((&stock["sold"], &stock["sources"][0]["left"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&stock["sold"], &stock["sources"][0]["left"]),
+        (&json!(1), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -203,14 +232,21 @@ async fn a_hold_is_free_again_after_its_deadline_for_a_buyer_who_asks() {
     shop.orders.orders.hold_period = Duration::from_millis(300);
     let slow = order_to_pay(&shop, &show, "u1").await;
     shop.process(10, 1).await;
-    let (status, _) = shop.order(&show, "u2", "k", json!(1), billing_key("bk")).await;
+    let (status, _) = shop
+        .order(&show, "u2", "k", json!(1), billing_key("bk"))
+        .await;
     assert_eq!(status, 409, "the hold has not ended");
     let pay_by = record(&shop, &slow).await.pay_by;
     tokio::time::sleep(pay_by.since(clock::now()) + Duration::from_millis(5)).await;
 
-    let (status, answer) = shop.order(&show, "u2", "k2", json!(1), billing_key("bk")).await;
+    let (status, answer) = shop
+        .order(&show, "u2", "k2", json!(1), billing_key("bk"))
+        .await;
     assert_eq!(status, 202, "{answer}");
-    assert_eq!(status_of(&shop, "u1", &slow).await, is("failed", "payment_expired"));
+    assert_eq!(
+        status_of(&shop, "u1", &slow).await,
+        is("failed", "payment_expired")
+    );
     shop.process(10, 2).await;
     let order = answer["order_id"].as_str().expect("an id");
     assert_eq!(status_of(&shop, "u2", order).await, is("confirmed", ""));
@@ -232,8 +268,19 @@ async fn a_payment_after_its_time_takes_the_units_again_if_they_are_there() {
     let pay_by = record(&shop, &order).await.pay_by;
     tokio::time::sleep(pay_by.since(clock::now()) + Duration::from_millis(5)).await;
     shop.reconcile.run().await.expect("runs");
-    assert_eq!(status_of(&shop, "u1", &order).await, is("failed", "payment_expired"));
-    assert_eq!(shop.gate.stock(&show.product, &[&show.source()]).await.expect("answers")[0].expect("known").left, 5);
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("failed", "payment_expired")
+    );
+    assert_eq!(
+        shop.gate
+            .stock(&show.product, &[&show.source()])
+            .await
+            .expect("answers")[0]
+            .expect("known")
+            .left,
+        5
+    );
 
     let key = shop.checkout(&order, PRICE).await;
     assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
@@ -263,8 +310,13 @@ async fn an_order_being_paid_is_never_expired_before_the_gateway_was_asked() {
     let pay_by = record(&shop, &order).await.pay_by;
     assert!(pay_by > clock::now(), "who pays has time");
 
-    let (status, _) = shop.order(&show, "u2", "k", json!(1), billing_key("bk")).await;
-    assert_eq!(status, 409, "units of an order that may be paid were sold again");
+    let (status, _) = shop
+        .order(&show, "u2", "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!(
+        status, 409,
+        "units of an order that may be paid were sold again"
+    );
     shop.reconcile.run().await.expect("runs");
     shop.deliver(&messages).await;
     assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
@@ -278,12 +330,21 @@ async fn an_order_taken_back_returns_its_units_and_its_money_once() {
     let shop = Shop::open().await;
     let show = shop.show(10, 10, Some(1)).await;
     let order = paid_order(&shop, &show, "u1").await;
-    assert_eq!(cancel(&shop, ("u2", Role::Viewer), &order, "c").await.0, 404);
+    assert_eq!(
+        cancel(&shop, ("u2", Role::Viewer), &order, "c").await.0,
+        404
+    );
     for key in ["c1", "c1", "c2"] {
-        assert_eq!(cancel(&shop, ("u1", Role::Viewer), &order, key).await.0, 202);
+        assert_eq!(
+            cancel(&shop, ("u1", Role::Viewer), &order, key).await.0,
+            202
+        );
     }
     shop.process(10, 2).await;
-    assert_eq!(status_of(&shop, "u1", &order).await, is("failed", "cancelled"));
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("failed", "cancelled")
+    );
     assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
     assert_eq!(record(&shop, &order).await.refund, Some(Refund::Done));
     let (status, problem) = cancel(&shop, ("u1", Role::Viewer), &order, "c3").await;
@@ -291,14 +352,25 @@ async fn an_order_taken_back_returns_its_units_and_its_money_once() {
     let (_, view) = shop.status("u1", &order).await;
     assert!(view["payment"]["refunded_at"].is_string(), "{view}");
     let stock = &shop.quiet(&show.product).await["stock"];
-    assert_eq!((&stock["sold"], &stock["sources"][0]["left"]), (&json!(0), &json!(10)));
-    let again = shop.order(&show, "u1", "k2", json!(1), billing_key("bk")).await;
+    assert_eq!(
+        (&stock["sold"], &stock["sources"][0]["left"]),
+        (&json!(0), &json!(10))
+    );
+    let again = shop
+        .order(&show, "u1", "k2", json!(1), billing_key("bk"))
+        .await;
     assert_eq!(again.0, 202, "the limit still counts what was taken back");
 
     let other = paid_order(&shop, &show, "u3").await;
-    assert_eq!(cancel(&shop, ("boss", Role::Operator), &other, "c").await.0, 202);
+    assert_eq!(
+        cancel(&shop, ("boss", Role::Operator), &other, "c").await.0,
+        202
+    );
     shop.process(10, 2).await;
-    assert_eq!(status_of(&shop, "u3", &other).await, is("failed", "cancelled"));
+    assert_eq!(
+        status_of(&shop, "u3", &other).await,
+        is("failed", "cancelled")
+    );
     assert_eq!(money_of(&shop, &other).await, (1, PRICE, 0));
     shop.quiet(&show.product).await;
 }
@@ -308,21 +380,32 @@ async fn an_order_taken_back_before_it_is_paid_is_never_charged() {
     let shop = Shop::open().await;
     let show = shop.show(10, 10, None).await;
     // Still on the queue, and its own message comes after the cancellation.
-    let (_, receipt) = shop.order(&show, "u1", "k", json!(1), billing_key("bk")).await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
     let queued = receipt["order_id"].as_str().expect("an id").to_owned();
-    assert_eq!(cancel(&shop, ("u1", Role::Viewer), &queued, "c").await.0, 202);
+    assert_eq!(
+        cancel(&shop, ("u1", Role::Viewer), &queued, "c").await.0,
+        202
+    );
     let mut messages = shop.wire.take_messages("orders");
     messages.reverse();
     for message in &messages {
         let answer = shop.deliver(std::slice::from_ref(message)).await;
         assert_eq!(answer.batch_item_failures.len(), 0);
     }
-    assert_eq!(status_of(&shop, "u1", &queued).await, is("failed", "cancelled"));
+    assert_eq!(
+        status_of(&shop, "u1", &queued).await,
+        is("failed", "cancelled")
+    );
     assert_eq!(money_of(&shop, &queued).await, (0, 0, 0));
 
     let order = order_to_pay(&shop, &show, "u2").await;
     shop.process(10, 1).await;
-    assert_eq!(cancel(&shop, ("u2", Role::Viewer), &order, "c").await.0, 202);
+    assert_eq!(
+        cancel(&shop, ("u2", Role::Viewer), &order, "c").await.0,
+        202
+    );
     shop.process(10, 2).await;
     let key = shop.checkout(&order, PRICE).await;
     let (status, problem) = pay(&shop, "u2", &order, &key, PRICE).await;
@@ -336,17 +419,30 @@ async fn money_that_comes_for_an_order_that_failed_goes_back() {
     let shop = Shop::open().await;
     let show = shop.show(10, 10, None).await;
     // The charge is under way, nobody knows its outcome, and the buyer takes the order back meanwhile.
-    shop.gateway_faults(json!([{ "on": "billing", "kind": "commit_later", "ms": 400, "times": 1 }]))
+    shop.gateway_faults(
+        json!([{ "on": "billing", "kind": "commit_later", "ms": 400, "times": 1 }]),
+    )
+    .await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
         .await;
-    let (_, receipt) = shop.order(&show, "u1", "k", json!(1), billing_key("bk")).await;
     let order = receipt["order_id"].as_str().expect("an id").to_owned();
     let placed = shop.wire.take_messages("orders");
     shop.deliver(&placed).await;
     assert_eq!(status_of(&shop, "u1", &order).await, is("reserved", ""));
-    assert_eq!(cancel(&shop, ("u1", Role::Viewer), &order, "c").await.0, 202);
+    assert_eq!(
+        cancel(&shop, ("u1", Role::Viewer), &order, "c").await.0,
+        202
+    );
     shop.process(10, 2).await;
-    assert_eq!(status_of(&shop, "u1", &order).await, is("failed", "cancelled"));
-    assert!(record(&shop, &order).await.due_at.is_some(), "nobody would look");
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("failed", "cancelled")
+    );
+    assert!(
+        record(&shop, &order).await.due_at.is_some(),
+        "nobody would look"
+    );
     while money_of(&shop, &order).await.1 == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -355,7 +451,10 @@ async fn money_that_comes_for_an_order_that_failed_goes_back() {
         .await
         .expect("looks");
     assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
-    assert_eq!(status_of(&shop, "u1", &order).await, is("failed", "cancelled"));
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("failed", "cancelled")
+    );
     // The order's own message comes once more.
     shop.deliver(&placed).await;
     assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
@@ -371,7 +470,10 @@ async fn a_refund_without_an_answer_stays_owed_until_it_has_one() {
         { "on": "cancel", "kind": "error_before_commit", "status": 503, "times": 2, "recorded": false },
     ]))
     .await;
-    assert_eq!(cancel(&shop, ("u1", Role::Viewer), &order, "c").await.0, 202);
+    assert_eq!(
+        cancel(&shop, ("u1", Role::Viewer), &order, "c").await.0,
+        202
+    );
     shop.process(10, 2).await;
     let owed = record(&shop, &order).await;
     assert_eq!(owed.refund, Some(Refund::Due));
@@ -399,14 +501,22 @@ async fn a_webhook_is_a_hint_and_moves_nothing_by_itself() {
     };
     let caller = ("anybody", Role::Viewer);
     for status in ["DONE", "DONE", "CANCELED", "EXPIRED"] {
-        let told = shop.money(caller, WEBHOOK, "", "-", webhook(&order, status)).await;
+        let told = shop
+            .money(caller, WEBHOOK, "", "-", webhook(&order, status))
+            .await;
         assert_eq!(told.0, 200);
     }
     shop.process(10, 2).await;
-    assert_eq!(status_of(&shop, "u1", &order).await, is("reserved", ""), "a forged webhook was believed");
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("reserved", ""),
+        "a forged webhook was believed"
+    );
     let unknown = format!("{}-{}", show.broadcast, "a".repeat(26));
     for order in [unknown.as_str(), "not-ours", ""] {
-        let told = shop.money(caller, WEBHOOK, "", "-", webhook(order, "DONE")).await;
+        let told = shop
+            .money(caller, WEBHOOK, "", "-", webhook(order, "DONE"))
+            .await;
         assert_eq!(told.0, 200);
     }
     assert_eq!(shop.wire.take_messages("orders"), [] as [String; 0]);
@@ -415,8 +525,15 @@ async fn a_webhook_is_a_hint_and_moves_nothing_by_itself() {
 
     // Somebody gives the money back at the gateway: the units follow.
     let paid = paid_order(&shop, &show, "u2").await;
-    let payment_key = record(&shop, &paid).await.payment.expect("was paid").payment_key;
-    let url = format!("{}/v1/payments/{payment_key}/cancel", shop.sandbox.base_url());
+    let payment_key = record(&shop, &paid)
+        .await
+        .payment
+        .expect("was paid")
+        .payment_key;
+    let url = format!(
+        "{}/v1/payments/{payment_key}/cancel",
+        shop.sandbox.base_url()
+    );
     let answer = reqwest::Client::new()
         .post(url)
         .basic_auth("test_sk_demo0000000000000000", Some(""))
@@ -426,11 +543,16 @@ async fn a_webhook_is_a_hint_and_moves_nothing_by_itself() {
         .expect("the sandbox answers");
     assert!(answer.status().is_success());
     for _ in 0..2 {
-        let told = shop.money(caller, WEBHOOK, "", "-", webhook(&paid, "CANCELED")).await;
+        let told = shop
+            .money(caller, WEBHOOK, "", "-", webhook(&paid, "CANCELED"))
+            .await;
         assert_eq!(told.0, 200);
         shop.process(10, 2).await;
     }
-    assert_eq!(status_of(&shop, "u2", &paid).await, is("failed", "cancelled"));
+    assert_eq!(
+        status_of(&shop, "u2", &paid).await,
+        is("failed", "cancelled")
+    );
     assert_eq!(money_of(&shop, &paid).await, (1, PRICE, 0));
     let still_open = cancel(&shop, ("u1", Role::Viewer), &order, "c").await;
     assert_eq!(still_open.0, 202);
@@ -447,13 +569,18 @@ async fn a_dead_letter_ends_its_order_after_asking_the_gateway() {
         shop.settlement.give_up(message).await
     };
     // Never in the ledger.
-    let (_, receipt) = shop.order(&show, "u1", "k", json!(1), billing_key("bk")).await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
     let lost = receipt["order_id"].as_str().expect("an id").to_owned();
     let message = shop.wire.take_messages("orders").remove(0);
     for _ in 0..2 {
         give_up(&message).await.expect("ends it");
     }
-    assert_eq!(status_of(&shop, "u1", &lost).await, is("failed", "undeliverable"));
+    assert_eq!(
+        status_of(&shop, "u1", &lost).await,
+        is("failed", "undeliverable")
+    );
     // A copy that comes later finds it ended.
     shop.deliver(std::slice::from_ref(&message)).await;
     assert_eq!(money_of(&shop, &lost).await, (0, 0, 0));
@@ -464,10 +591,18 @@ async fn a_dead_letter_ends_its_order_after_asking_the_gateway() {
         { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "recorded": false },
     ]))
     .await;
-    let (_, receipt) = shop.order(&show, "u2", "k", json!(1), billing_key("bk")).await;
+    let (_, receipt) = shop
+        .order(&show, "u2", "k", json!(1), billing_key("bk"))
+        .await;
     let charged = receipt["order_id"].as_str().expect("an id").to_owned();
     let message = shop.wire.take_messages("orders").remove(0);
-    assert_eq!(shop.deliver(std::slice::from_ref(&message)).await.batch_item_failures.len(), 1);
+    assert_eq!(
+        shop.deliver(std::slice::from_ref(&message))
+            .await
+            .batch_item_failures
+            .len(),
+        1
+    );
     shop.gateway_faults(json!([
         { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "recorded": false },
     ]))
@@ -482,12 +617,26 @@ async fn a_dead_letter_ends_its_order_after_asking_the_gateway() {
         { "on": "billing", "kind": "timeout_before_commit", "ms": 1, "times": 1 },
     ]))
     .await;
-    let (_, receipt) = shop.order(&show, "u3", "k", json!(1), billing_key("bk")).await;
+    let (_, receipt) = shop
+        .order(&show, "u3", "k", json!(1), billing_key("bk"))
+        .await;
     let unpaid = receipt["order_id"].as_str().expect("an id").to_owned();
     let message = shop.wire.take_messages("orders").remove(0);
-    assert_eq!(shop.deliver(std::slice::from_ref(&message)).await.batch_item_failures.len(), 1);
+    assert_eq!(
+        shop.deliver(std::slice::from_ref(&message))
+            .await
+            .batch_item_failures
+            .len(),
+        1
+    );
     give_up(&message).await.expect("ends it");
-    assert_eq!(status_of(&shop, "u3", &unpaid).await, is("failed", "undeliverable"));
-    assert!(record(&shop, &unpaid).await.due_at.is_some(), "a charge under way would stay");
+    assert_eq!(
+        status_of(&shop, "u3", &unpaid).await,
+        is("failed", "undeliverable")
+    );
+    assert!(
+        record(&shop, &unpaid).await.due_at.is_some(),
+        "a charge under way would stay"
+    );
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
 }

@@ -167,7 +167,9 @@ impl Studio {
             // A gate that has forgotten would be loaded with what the ledger has not sold.
             let gate = gate.unwrap_or(GateStock {
                 left: row.unsold,
+                owed: 0,
                 held: 0,
+                granted: row.granted,
                 version: 0,
             });
             stock.on_hand += row.unsold;

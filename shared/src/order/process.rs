@@ -547,13 +547,16 @@ impl Settlement {
     ) -> Result<payment::Refund, Error> {
         let order = &record.order_id;
         let payment = self.payments.lookup(order).await?;
-        let payment = payment.ok_or_else(|| Error::Payment("no payment to give back".to_owned()))?;
+        let payment =
+            payment.ok_or_else(|| Error::Payment("no payment to give back".to_owned()))?;
         if payment.status == PaymentStatus::Canceled {
             return Ok(payment::Refund::Done(payment));
         }
         let waited = minutes(now.since(record.settled_at.unwrap_or(now)));
         let id = format!("{order}:{waited}");
-        self.payments.refund(&payment, &id, "Onepool: the order failed").await
+        self.payments
+            .refund(&payment, &id, "Onepool: the order failed")
+            .await
     }
 
     async fn cancel(&self, order: &OrderId, by: &str) -> Result<Option<OrderRecord>, Error> {
@@ -566,7 +569,7 @@ impl Settlement {
                 let Some(hold) = self.fence.gate.hold(&source, order).await? else {
                     return Ok(None);
                 };
-                let order = hold.as_order(order.clone());
+                let order = hold.as_order(order.clone())?;
                 let reason = FailureReason::Cancelled;
                 let record = self.fence.ledger.book_failed(&order, reason, now).await?;
                 if record.status == OrderStatus::Failed {

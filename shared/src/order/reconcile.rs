@@ -211,16 +211,11 @@ impl Reconcile {
         if pending || stock().await? != Some(before) {
             return Ok(Some(None));
         }
-        let [left, unsold, granted, unbooked] = [
-            i128::from(before.left),
-            i128::from(row.unsold),
-            i128::from(row.granted),
-            i128::from(unbooked),
-        ];
+        let left = i128::from(before.left) - i128::from(before.owed);
         // Units on their way out of the source have left the gate already; the ledger follows, or a grant brings them back.
-        let leaving = granted - i128::from(before.granted);
-        let drift = i64::try_from(left + unbooked + leaving - unsold)
-            .map_err(|_| Error::Corrupt("a stock row".to_owned()))?;
+        let leaving = i128::from(row.granted) - i128::from(before.granted);
+        let drift = left + i128::from(unbooked) + leaving - i128::from(row.unsold);
+        let drift = i64::try_from(drift).map_err(|_| Error::Corrupt("a stock row".to_owned()))?;
         Ok(Some(Some(Look {
             drift,
             version: before.version,

@@ -79,7 +79,7 @@ impl Sweep {
                 return Ok(None);
             }
             counter!("holds_expired").increment(1);
-            let order = hold.as_order(order.clone());
+            let order = hold.as_order(order.clone())?;
             let expired = ledger
                 .book_failed(&order, FailureReason::Expired, now)
                 .await?;
@@ -118,15 +118,18 @@ impl Sweep {
 impl HoldState {
     /// The order behind a hold that never came to the ledger. How it was to be paid is not known any more, and does not
     /// matter: an order that is not in the ledger was never charged.
-    #[must_use]
-    pub fn as_order(self, order_id: OrderId) -> AcceptedOrder {
-        AcceptedOrder {
+    ///
+    /// # Errors
+    /// The hold names no user.
+    pub fn as_order(self, order_id: OrderId) -> Result<AcceptedOrder, Error> {
+        let user = self.viewer.parse();
+        Ok(AcceptedOrder {
             order_id,
-            user_id: self.viewer,
+            user_id: user.map_err(|_| Error::Corrupt("a hold".to_owned()))?,
             lines: self.reservation.lines,
             payment: PaymentMethod::Widget {},
             accepted_at: self.reservation.accepted_at,
             deadline: self.reservation.deadline,
-        }
+        })
     }
 }
