@@ -38,7 +38,7 @@ async fn paid_order(shop: &Shop, show: &Show, viewer: &str) -> String {
 
 async fn pay(shop: &Shop, viewer: &str, order: &str, key: &str, amount: u64) -> (u16, Value) {
     let body = json!({ "payment_key": key, "amount": amount });
-    let idempotency_key = format!("pay-{key}-{amount}");
+    let idempotency_key = format!("pay-{order}-{key}-{amount}");
     shop.money((viewer, Role::Viewer), PAY, order, &idempotency_key, body)
         .await
 }

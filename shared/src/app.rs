@@ -14,7 +14,7 @@ use crate::{
     order::{
         accept::Orders,
         pay::{PaymentTerms, Payments},
-        process::Settlement,
+        process::{GATEWAY_PATIENCE, Settlement},
         reconcile::Reconcile,
         sweep::Sweep,
     },
@@ -87,6 +87,7 @@ impl Parts {
             payments: Box::new(payments),
             rooms: self.rooms()?,
             terms: PaymentTerms::with_ceiling(config::hold_ceiling()?),
+            gateway_patience: GATEWAY_PATIENCE,
         })
     }
 

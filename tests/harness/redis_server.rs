@@ -9,6 +9,9 @@ const PORTS: Range<u16> = 15_000..32_000;
 const PORT_TRIES: usize = 20;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// All keys of a server at one moment.
+pub struct Copy(Vec<(String, Vec<u8>)>);
+
 /// A running redis-server. It dies with this value.
 pub struct RedisServer {
     port: u16,
@@ -46,11 +49,16 @@ impl RedisServer {
         );
     }
 
-    /// Kills it where it stands, and starts an empty one on the same port.
-    pub async fn kill_and_restart(&mut self) {
+    /// Kills it where it stands.
+    pub async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().await.expect("the server can be killed");
         }
+    }
+
+    /// Kills it where it stands, and starts an empty one on the same port.
+    pub async fn kill_and_restart(&mut self) {
+        self.kill().await;
         assert!(self.launch().await, "redis-server did not come back");
     }
 
@@ -109,6 +117,56 @@ impl RedisServer {
     #[must_use]
     pub fn connection(&self) -> Redis {
         Redis::new(&Secret::new(self.url())).expect("a redis URL")
+    }
+
+    /// Sends a command of an operator.
+    pub async fn command(&self, words: &[&str]) {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let mut connection = self.plain().await;
+        let answer: redis::RedisResult<()> = command.query_async(&mut connection).await;
+        answer.expect("the server takes the command");
+    }
+
+    /// All keys as they are now: what a replica has at this moment.
+    pub async fn copy(&self) -> Copy {
+        let mut connection = self.plain().await;
+        let keys: Vec<String> = redis::cmd("KEYS")
+            .arg("*")
+            .query_async(&mut connection)
+            .await
+            .expect("the server answers");
+        let mut copy = Vec::with_capacity(keys.len());
+        for key in keys {
+            let dump: Vec<u8> = redis::cmd("DUMP")
+                .arg(&key)
+                .query_async(&mut connection)
+                .await
+                .expect("the server answers");
+            copy.push((key, dump));
+        }
+        Copy(copy)
+    }
+
+    /// A failover to a replica that had not heard of what came after `copy`: every connection ends, every later write is
+    /// lost.
+    pub async fn bring_back(&self, copy: &Copy) {
+        let mut connection = self.plain().await;
+        let mut bring = redis::pipe();
+        bring.atomic().cmd("FLUSHALL").ignore();
+        for (key, dump) in &copy.0 {
+            bring.cmd("RESTORE").arg(key).arg(0).arg(dump).ignore();
+        }
+        bring
+            .cmd("CLIENT")
+            .arg("KILL")
+            .arg("TYPE")
+            .arg("normal")
+            .arg("SKIPME")
+            .arg("yes")
+            .ignore();
+        let brought: redis::RedisResult<()> = bring.query_async(&mut connection).await;
+        brought.expect("the server answers");
     }
 
     /// A plain connection, for what no function does.

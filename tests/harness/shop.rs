@@ -27,7 +27,7 @@ use onepool::{
     order::{
         accept::Orders,
         pay::{PaymentTerms, Payments},
-        process::Settlement,
+        process::{GATEWAY_PATIENCE, Settlement},
         reconcile::Reconcile,
         sweep::Sweep,
     },
@@ -150,6 +150,7 @@ impl Shop {
             )),
             rooms: rooms.clone(),
             terms,
+            gateway_patience: GATEWAY_PATIENCE,
         };
         Self {
             orders: OrdersApi {

@@ -26,6 +26,8 @@ use serde_json::{Value, json};
 pub enum Fault {
     /// It is refused with this status and never done.
     Refused(u16),
+    /// It is refused for now, because there is no capacity for it.
+    Throttled,
     /// It is done, and its answer lost: the caller gets a 500.
     AnswerLost,
     /// A transaction is cancelled because another one is on its first item. No emulator does that by itself.
@@ -185,6 +187,11 @@ async fn call(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
                 json!({ "__type": kind, "message": "refused" }).to_string(),
             )
                 .into_response();
+        }
+        Some(Fault::Throttled) => {
+            let kind = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException";
+            let answer = json!({ "__type": kind, "message": "too many requests" });
+            return (StatusCode::BAD_REQUEST, answer.to_string()).into_response();
         }
         Some(Fault::TransactionConflict) => {
             let request: Value = serde_json::from_slice(&body).expect("a request");

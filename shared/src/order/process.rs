@@ -33,8 +33,8 @@ use crate::{
 
 /// Payments under way at once, in one batch.
 const PAYMENTS_AT_ONCE: usize = 16;
-/// How long a batch waits for the gateway. The function has 30 s, and what is paid by then has to be written down.
-const GATEWAY_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a batch waits for the gateway: the function has 30 s, and what is paid by then has to be written down.
+pub const GATEWAY_PATIENCE: Duration = Duration::from_secs(20);
 /// When to look for a charge that was under way while its order failed: first after this, then each time twice as late.
 const WATCH: Duration = Duration::from_secs(60);
 /// Until when to look, from the failure. Whatever comes later is told by a webhook.
@@ -52,6 +52,8 @@ pub struct Settlement {
     pub rooms: Rooms,
     /// How long a buyer may take to pay.
     pub terms: PaymentTerms,
+    /// How long a batch waits for the gateway; usually [`GATEWAY_PATIENCE`].
+    pub gateway_patience: Duration,
 }
 
 /// What is to become of an order that cannot be brought on now.
@@ -66,7 +68,7 @@ enum Patience {
 impl Settlement {
     /// Handles messages. One outcome a message, in their order; a message with an error is to be brought again.
     pub async fn settle(&self, messages: Vec<OrderMessage>) -> Vec<Result<(), Error>> {
-        let deadline = Instant::now() + GATEWAY_PATIENCE;
+        let deadline = Instant::now() + self.gateway_patience;
         // The queue may deliver an order twice in one batch: the first copy settles, and speaks for the others.
         let mut seen = HashSet::new();
         let placed: Vec<AcceptedOrder> = messages
