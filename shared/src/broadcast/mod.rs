@@ -3,6 +3,7 @@
 pub mod fence;
 pub mod snapshot;
 mod spotlight;
+pub mod trace;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
