@@ -171,7 +171,7 @@ impl Settlement {
                 "paid {} instead of {amount} won",
                 payment.total
             ))),
-            charge => Ok(charge),
+            charge @ (Charge::Paid(_) | Charge::Declined(_)) => Ok(charge),
         }
     }
 
