@@ -75,7 +75,9 @@ pub enum Refund {
 /// [`Error::PaymentConfiguration`]: nothing can be asked before a person has put our keys right.
 ///
 /// A gateway repeats its first answer to an idempotency key, a failure of its own included. Whoever asks again and again
-/// without an outcome therefore asks under another `attempt` or `refund_id` after a while, and looks first.
+/// without an outcome therefore asks under another `attempt` or `refund_id` after a while, and looks first. For the same
+/// reason a charge or confirm that is repeated after a refund may still say [`Charge::Paid`]: whoever may have refunded
+/// looks first.
 pub trait Gateway: Send + Sync {
     /// Charges `amount` won to a registered card, once for each (order, attempt); an order is paid once, whatever the
     /// attempt. A payment of another amount is [`Charge::Paid`] too: its `total` tells.
