@@ -644,7 +644,7 @@ async fn a_register_whose_answer_was_lost_wakes_when_it_is_repeated() {
     let show = shop.show(120, 100, None).await;
     let user = "u1".parse().expect("an id");
     let later = clock::now() + Duration::from_secs(60);
-    shop.wire.take_messages("wakes");
+    let _of_the_show = shop.wire.take_messages("wakes");
     for wakes in [1, 1] {
         shop.rooms
             .register(&show.broadcast, "c1", &user, 0, later)
