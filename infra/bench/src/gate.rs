@@ -12,6 +12,8 @@ pub const PRODUCT: &str = "sku-1";
 pub const GATE: &str = "{bench}:gate:live:b1";
 /// List: the orders that hold units.
 pub const DEADLINES: &str = "{bench}:deadlines:live:b1";
+/// Sorted set: the holds that got another deadline.
+pub const EXTENDED: &str = "{bench}:extended:live:b1";
 /// The script that is measured.
 pub const RESERVE: &str = include_str!("../../../shared/src/stock/reserve.lua");
 

@@ -171,19 +171,20 @@ impl Bench {
     fn orders(&mut self, calls: u64) -> Result<Measured> {
         let order = format!("{}-4q7nbkz2xw5c3v{RANDOM}", gate::BROADCAST);
         let viewer = format!("viewer-{RANDOM}");
-        let hold = format!("open 1700000300000 1700000000000 mfrggzdfmztwq2lk {viewer}");
         let reserve = self.reserve.clone();
         self.calls(
             calls,
             &[
                 &reserve,
-                "2",
+                "3",
                 gate::GATE,
                 gate::DEADLINES,
+                gate::EXTENDED,
                 &order,
                 "1700000000000",
+                "1700000300000",
+                "mfrggzdfmztwq2lk",
                 &viewer,
-                &hold,
                 gate::PRODUCT,
                 "1",
             ],
