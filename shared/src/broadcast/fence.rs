@@ -159,7 +159,7 @@ impl Fence {
             now,
         );
         match self.ledger.move_units(&change).await? {
-            Moved::Now | Moved::Already => {}
+            Moved::Now | Moved::Already(_) => {}
             Moved::Conflict => return Err(Error::IdempotencyConflict),
             Moved::Short(left) => return Err(Error::InsufficientPool { left }),
             Moved::Stale => return Err(Error::Conflict),
@@ -191,13 +191,13 @@ impl Fence {
         {
             Some(Moved::Conflict) => return Err(Error::IdempotencyConflict),
             // Done before; what an interrupted try left withdrawn comes back with the grants below.
-            Some(Moved::Already | Moved::Now | Moved::Short(_) | Moved::Stale) => {
+            Some(Moved::Already(units)) => {
                 for source in [Some(from), to.as_ref()].into_iter().flatten() {
                     self.follow(source, product, now).await?;
                 }
-                return Ok(most);
+                return Ok(units);
             }
-            None => {}
+            Some(Moved::Now | Moved::Short(_) | Moved::Stale) | None => {}
         }
         for _ in 0..MAX_TRIES {
             let Some(row) = self.follow(from, product, now).await? else {
@@ -230,7 +230,8 @@ impl Fence {
                 self.follow(source, product, now).await?;
             }
             match moved {
-                Moved::Now | Moved::Already => return Ok(units),
+                Moved::Now => return Ok(units),
+                Moved::Already(earlier) => return Ok(earlier),
                 Moved::Conflict => return Err(Error::IdempotencyConflict),
                 Moved::Short(_) | Moved::Stale => {}
             }

@@ -8,6 +8,7 @@
 //! | `sold:<product>` | units in confirmed orders. What is granted, not left and not sold is held by orders not settled |
 //! | `granted:<product>` | `<units> <grant version>`: what the ledger granted, as far as the gate knows |
 //! | `air:<product>` | `<live price> <per-viewer limit, 0 is none> <from ms> <until ms>`: the terms it sells at |
+//! | `aired:<product>` | which change of the terms that is; an older one never replaces a newer one |
 //! | `taken:<product>:<viewer>` | units the viewer has in orders that did not fail |
 //! | `hold:<order>` | `<state> <deadline ms> <accepted ms> <fingerprint> <viewer>` then `<product> <units> <price>` a line |
 //!
@@ -16,6 +17,7 @@
 //!
 //! One verb a file, its script beside it. A script answers with a word; a repeated call gets the answer of the first.
 
+mod air;
 mod confirm;
 mod grant;
 mod release;
