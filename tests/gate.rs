@@ -18,8 +18,8 @@ use onepool::{
     ledger::StockRow,
     order::{OrderBody, OrderId, OrderRequest},
     stock::{
-        Confirmed, Extended, Gate, GateStock, Granted, Refusal, Released, Reopened, Repaired,
-        Reserved, Restored, Source, Terms, Undone, WITHDRAWAL_GRACE, Withdrawn,
+        Confirmed, Correction, Extended, Gate, GateStock, Granted, Refusal, Released, Reopened,
+        Repaired, Reserved, Restored, Source, Terms, Undone, WITHDRAWAL_GRACE, Withdrawn,
     },
 };
 use onepool_tests::{RedisServer, billing_key};
@@ -77,6 +77,7 @@ impl Stage {
         version: u64,
     ) -> Granted {
         let row = StockRow {
+            revision: 0,
             product_id: id(product),
             source: self.source.clone(),
             granted,
@@ -101,7 +102,7 @@ impl Stage {
             .expect("answers")
     }
 
-    async fn left(&self, product: &str) -> u64 {
+    async fn left(&self, product: &str) -> i64 {
         self.stock(product).await.left
     }
 
@@ -186,7 +187,7 @@ impl Stage {
     }
 
     /// Units left, held and sold of `p1`.
-    async fn units(&self) -> (i64, u64, u64) {
+    async fn units(&self) -> (i64, i64, u64) {
         let fields = self.fields().await;
         let left = fields["stock:p1"].split(' ').next().expect("a word");
         (
@@ -710,9 +711,11 @@ async fn only_a_hold_nobody_else_has_seen_is_undone() {
 #[tokio::test]
 async fn a_repair_is_made_of_what_was_compared_or_not_at_all() {
     let stage = Stage::set(&[("p1", 10)], None).await;
-    let repair = async |product: &str, delta, version| {
-        let product = id(product);
-        let answer = stage.gate.repair(&stage.source, &product, delta, version);
+    let repair = async |product: &str, left, version| {
+        let (product, source) = (id(product), &stage.source);
+        // What is lost was sold, and the other way round.
+        let correction = Correction { left, sold: -left };
+        let answer = stage.gate.repair(source, &product, correction, version);
         answer.await.expect("answers")
     };
     let seen = stage.stock("p1").await.version;
@@ -724,6 +727,7 @@ async fn a_repair_is_made_of_what_was_compared_or_not_at_all() {
     assert_eq!(repair("p1", 1, seen + 2).await, Repaired::Moved);
     assert_eq!(repair("p9", 1, 1).await, Repaired::Moved);
     assert_eq!(stage.units().await.0, 9);
+    assert_eq!(stage.stock("p1").await.held, 1, "a repair made up holds");
 }
 
 #[tokio::test]
@@ -956,6 +960,7 @@ async fn every_change_makes_the_version_grow_even_over_a_loss() {
             1 => {
                 stage.redis.kill_and_restart().await;
                 let row = StockRow {
+                    revision: 0,
                     product_id: id("p1"),
                     source: stage.source.clone(),
                     granted: 10,
@@ -1074,7 +1079,12 @@ async fn the_scripts_run_on_a_cluster() {
     let version = stage.stock("p1").await.version;
     let repaired = stage
         .gate
-        .repair(&stage.source, &id("p1"), 1, version)
+        .repair(
+            &stage.source,
+            &id("p1"),
+            Correction { left: 1, sold: 0 },
+            version,
+        )
         .await;
     assert_eq!(repaired.expect("answers"), Repaired::Now);
     stage
@@ -1331,7 +1341,15 @@ async fn random_history(seed: u64, steps: usize) {
                 let (delta, seen) = (random.i64(-3..4), version - random.u64(0..2));
                 let answer = stage
                     .gate
-                    .repair(&stage.source, &id(products[product]), delta, seen)
+                    .repair(
+                        &stage.source,
+                        &id(products[product]),
+                        Correction {
+                            left: delta,
+                            sold: 0,
+                        },
+                        seen,
+                    )
                     .await;
                 if answer.expect("answers") == Repaired::Now {
                     assert_eq!(seen, version, "{at}");

@@ -428,7 +428,7 @@ async fn a_move_happens_once_and_only_of_what_is_unsold() {
     );
     assert_eq!(
         books.ledger.move_units(&back).await.expect("moves"),
-        Moved::Already
+        Moved::Already(6)
     );
     let other = Change {
         fingerprint: "other".into(),

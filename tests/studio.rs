@@ -1,8 +1,10 @@
 //! The routes of operators and hosts: catalogue, stock, broadcasts, spotlight, and the fence behind them.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use onepool::auth::Role;
-use onepool_tests::{Fault, Shop, Show};
+use onepool_tests::{Fault, Shop, Show, billing_key};
 use serde_json::{Value, json};
 
 async fn sources(shop: &Shop, show: &Show) -> (u64, u64) {
@@ -469,4 +471,471 @@ async fn bad_requests_are_refused_with_their_reason() {
         400
     );
     assert_eq!(sources(&shop, &show).await, (20, 100));
+}
+
+fn product_path(show: &Show) -> String {
+    format!("/broadcasts/{}/products/{}", show.broadcast, show.product)
+}
+
+fn spotlight_path(show: &Show) -> String {
+    format!("/broadcasts/{}/products/spotlight", show.broadcast)
+}
+
+fn terms(units: u64) -> Value {
+    json!({ "product_id": "p1", "live_price": 10_000, "limited_quantity": units })
+}
+
+async fn room(shop: &Shop, show: &Show) -> Value {
+    let path = format!("/broadcasts/{}", show.broadcast);
+    shop.admin(Method::GET, &path, None, Value::Null).await.1
+}
+
+#[tokio::test]
+async fn the_same_key_gets_the_same_answer_whatever_happened_since() {
+    let shop = Shop::open().await;
+    let show = shop.show(200, 100, None).await;
+    let path = product_path(&show);
+    let history = [
+        (Method::PATCH, path.clone(), json!({ "add_quantity": 15 })),
+        (Method::PATCH, path.clone(), json!({ "add_quantity": 500 })),
+        (Method::PATCH, path.clone(), json!({ "live_price": 9_000 })),
+        (Method::POST, spotlight_path(&show), terms(80)),
+        (Method::DELETE, path.clone(), Value::Null),
+        (Method::PATCH, path.clone(), json!({ "paused": true })),
+        (
+            Method::POST,
+            "/products/p1/stock".to_owned(),
+            json!({ "delta": -20, "reason": "파손" }),
+        ),
+    ];
+    let mut answers = Vec::new();
+    for (index, (method, path, body)) in history.iter().enumerate() {
+        let key = format!("key-{index}");
+        answers.push(
+            shop.admin(method.clone(), path, Some(&key), body.clone())
+                .await,
+        );
+    }
+    let statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [200, 409, 200, 200, 200, 409, 200]);
+    assert_eq!(answers[0].1["limited_quantity"], 115);
+    assert_eq!(answers[4].1["returned"], 80);
+    let calls = shop.wire.calls("TransactWriteItems");
+    for (index, (method, path, body)) in history.iter().enumerate().rev() {
+        let key = format!("key-{index}");
+        assert_eq!(
+            shop.admin(method.clone(), path, Some(&key), body.clone())
+                .await,
+            answers[index],
+            "{method} {path} {body}"
+        );
+    }
+    assert_eq!(
+        shop.wire.calls("TransactWriteItems"),
+        calls,
+        "nothing moves"
+    );
+    assert_eq!(sources(&shop, &show).await, (180, 0));
+    assert_eq!(
+        room(&shop, &show).await["products"],
+        json!([]),
+        "on air again"
+    );
+}
+
+#[tokio::test]
+async fn what_broke_off_before_its_answer_was_kept_is_finished_once() {
+    let shop = Shop::open().await;
+    let show = shop.show(200, 100, None).await;
+    let path = product_path(&show);
+    let more = json!({ "add_quantity": 15 });
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    shop.wire.fail("SendMessage", Fault::Refused(400), 1);
+    let (status, problem) = shop
+        .admin(Method::PATCH, &path, Some("more"), more.clone())
+        .await;
+    assert_eq!((status, &problem["code"]), (503, &json!("unavailable")));
+    for _ in 0..2 {
+        let (status, changed) = shop
+            .admin(Method::PATCH, &path, Some("more"), more.clone())
+            .await;
+        assert_eq!((status, &changed["limited_quantity"]), (200, &json!(115)));
+    }
+    assert_eq!(sources(&shop, &show).await, (85, 115));
+
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    shop.wire.fail("SendMessage", Fault::Refused(400), 1);
+    let (status, _) = shop
+        .admin(Method::DELETE, &path, Some("close"), Value::Null)
+        .await;
+    assert_eq!(status, 503);
+    let (_, on_air) = shop
+        .admin(
+            Method::POST,
+            &spotlight_path(&show),
+            Some("again"),
+            terms(30),
+        )
+        .await;
+    assert_eq!(on_air["remaining"], 30);
+    let (status, closed) = shop
+        .admin(Method::DELETE, &path, Some("close"), Value::Null)
+        .await;
+    assert_eq!(
+        (status, &closed["returned"]),
+        (200, &json!(115)),
+        "what this request returned, not what is on air since"
+    );
+    assert_eq!(sources(&shop, &show).await, (170, 30));
+}
+
+#[tokio::test]
+async fn changes_at_once_all_count() {
+    let shop = Shop::open().await;
+    let show = shop.show(200, 100, None).await;
+    let path = product_path(&show);
+    let changes = (0..4).map(|n| {
+        let (shop, path) = (&shop, &path);
+        async move {
+            let key = format!("more-{n}");
+            let more = json!({ "add_quantity": 5 });
+            for _ in 0..20 {
+                let answer = shop
+                    .admin(Method::PATCH, path, Some(&key), more.clone())
+                    .await;
+                if answer.0 != 503 {
+                    return answer.0;
+                }
+            }
+            503
+        }
+    });
+    assert_eq!(futures::future::join_all(changes).await, [200; 4]);
+    let (_, changed) = shop
+        .admin(Method::PATCH, &path, None, json!({ "live_price": 5 }))
+        .await;
+    assert_eq!(
+        (&changed["limited_quantity"], &changed["remaining"]),
+        (&json!(120), &json!(120))
+    );
+    let more = json!({ "add_quantity": 5 });
+    let same = || shop.admin(Method::PATCH, &path, Some("same"), more.clone());
+    let (one, other) = tokio::join!(same(), same());
+    assert!([200, 503].contains(&one.0) && [200, 503].contains(&other.0));
+    assert_eq!(
+        same().await.1["limited_quantity"],
+        125,
+        "the same key twice at once"
+    );
+    assert_eq!(sources(&shop, &show).await, (75, 125));
+}
+
+#[tokio::test]
+async fn a_spotlight_that_broke_off_and_is_asked_again_has_what_was_asked() {
+    let shop = Shop::open().await;
+    let show = shop.show(200, 50, None).await;
+    assert_eq!(
+        shop.order(&show, "u1", "k", json!(3), billing_key("bk"))
+            .await
+            .0,
+        202
+    );
+    shop.process(10, 2).await;
+    let path = product_path(&show);
+    shop.admin(Method::DELETE, &path, None, Value::Null).await;
+    assert_eq!(sources(&shop, &show).await, (197, 3));
+    shop.wire.fail("TransactWriteItems", Fault::AnswerLost, 2);
+    let spotlight = spotlight_path(&show);
+    let (status, _) = shop
+        .admin(Method::POST, &spotlight, Some("one"), terms(50))
+        .await;
+    assert_eq!(status, 503);
+    let (status, answer) = shop
+        .admin(Method::POST, &spotlight, Some("two"), terms(40))
+        .await;
+    assert_eq!(
+        (status, &answer["remaining"]),
+        (200, &json!(40)),
+        "{answer}"
+    );
+    assert_eq!(sources(&shop, &show).await, (157, 43));
+}
+
+#[tokio::test]
+async fn nothing_is_on_air_after_the_end() {
+    let shop = Shop::open().await;
+    let mut show = shop.show(2_000, 50, None).await;
+    for round in 0..25_u64 {
+        let end = format!("/broadcasts/{}/end", show.broadcast);
+        let (path, product) = (spotlight_path(&show), product_path(&show));
+        shop.admin(Method::PATCH, &product, None, json!({ "paused": true }))
+            .await;
+        let (ended, _, _) = tokio::join!(
+            async {
+                tokio::time::sleep(Duration::from_micros(round * 400)).await;
+                shop.admin(Method::POST, &end, None, Value::Null).await
+            },
+            shop.admin(Method::POST, &path, None, terms(60)),
+            shop.admin(Method::PATCH, &product, None, json!({ "paused": false })),
+        );
+        assert_eq!(ended.0, 200);
+        let (status, problem) = shop
+            .order(&show, "u1", "k", json!(1), billing_key("bk"))
+            .await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (409, &json!("not_on_air")),
+            "round {round}"
+        );
+        assert_eq!(sources(&shop, &show).await, (2_000, 0), "round {round}");
+        assert_eq!(room(&shop, &show).await["products"], json!([]));
+
+        let plan = json!({ "title": "다음 방송" });
+        let (_, next) = shop.admin(Method::POST, "/broadcasts", None, plan).await;
+        show.broadcast = next["broadcast_id"]
+            .as_str()
+            .and_then(|id| id.parse().ok())
+            .expect("an id");
+        let start = format!("/broadcasts/{}/start", show.broadcast);
+        shop.admin(Method::POST, &start, None, Value::Null).await;
+        let (status, _) = shop
+            .admin(Method::POST, &spotlight_path(&show), None, terms(50))
+            .await;
+        assert_eq!(status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_older_change_of_the_terms_never_replaces_a_newer_one() {
+    let shop = Shop::open().await;
+    let show = shop.show(200, 100, None).await;
+    let terms = |live_price| onepool::stock::Terms {
+        live_price,
+        per_viewer_limit: None,
+        from: onepool::clock::Timestamp::from_millis(0),
+        until: onepool::clock::Timestamp::NEVER,
+    };
+    for (change, newest) in [(9, true), (8, false), (9, true), (10, true), (1, false)] {
+        let taken = shop
+            .gate
+            .air(&show.source(), &show.product, &terms(change), change)
+            .await;
+        assert_eq!(taken.expect("answers"), newest, "change {change}");
+    }
+    let (status, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!((status, &receipt["amount"]), (202, &json!(10)));
+}
+
+#[tokio::test]
+async fn a_room_that_redis_forgot_says_what_remains() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(200, 100, None).await;
+    shop.redis.kill_and_restart().await;
+    let seen = room(&shop, &show).await;
+    assert_eq!(seen["products"][0]["remaining"], 100, "{seen}");
+    assert!(seen["products"][0]["version"].is_u64(), "{seen}");
+    let (status, _) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!(status, 202);
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_the_answer_is_a_problem_in_the_readers_language() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let plan = json!({ "title": "둘째" });
+    let (_, planned) = shop.admin(Method::POST, "/broadcasts", None, plan).await;
+    let planned = format!(
+        "/broadcasts/{}",
+        planned["broadcast_id"].as_str().expect("an id")
+    );
+    let end = format!("/broadcasts/{}/end", show.broadcast);
+    let start = format!("/broadcasts/{}/start", show.broadcast);
+    shop.admin(Method::POST, &end, None, Value::Null).await;
+    let token = format!("Bearer {}", shop.token("o1", Role::Operator));
+    let cases = [
+        (Method::GET, "/products/%FF".to_owned(), 404, "not_found"),
+        (
+            Method::DELETE,
+            "/broadcasts/b1/products/%FF".to_owned(),
+            404,
+            "not_found",
+        ),
+        (Method::DELETE, "/products/p1".to_owned(), 404, "not_found"),
+        (Method::POST, start, 409, "not_on_air"),
+        (
+            Method::POST,
+            format!("{planned}/products/spotlight"),
+            409,
+            "not_on_air",
+        ),
+        (Method::POST, spotlight_path(&show), 409, "not_on_air"),
+        (
+            Method::PUT,
+            "/products/p1".to_owned(),
+            400,
+            "invalid_request",
+        ),
+    ];
+    for (method, path, status, code) in cases {
+        for language in ["ko", "en"] {
+            let headers = [
+                ("authorization", token.as_str()),
+                ("accept-language", language),
+            ];
+            let answer = shop
+                .admin_raw(method.clone(), &path, headers, terms(1).to_string())
+                .await;
+            assert_eq!(
+                (answer.0, &answer.1["code"]),
+                (status, &json!(code)),
+                "{method} {path}"
+            );
+            let detail = answer.1["detail"].as_str().expect("a detail");
+            let korean = detail.chars().any(|c| ('가'..='힣').contains(&c));
+            assert_eq!(korean, language == "ko", "{detail}");
+            assert!(!detail.contains("expected"), "{detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn units_that_are_held_cannot_be_withdrawn_whoever_races() {
+    let shop = Shop::open().await;
+    let show = shop.show(200, 60, None).await;
+    let path = product_path(&show);
+    let (status, _) = shop
+        .order(&show, "early", "k", json!(10), billing_key("bk"))
+        .await;
+    assert_eq!(status, 202);
+    let (status, problem) = shop
+        .admin(Method::PATCH, &path, None, json!({ "add_quantity": -51 }))
+        .await;
+    assert_eq!(
+        (status, &problem["code"], &problem["left"]),
+        (409, &json!("insufficient_pool"), &json!(50)),
+        "held, though not in the ledger yet"
+    );
+    let orders = async {
+        let orders = (0..80).map(|n| {
+            let (shop, show) = (&shop, &show);
+            async move {
+                let viewer = format!("u{n}");
+                shop.order(show, &viewer, "k", json!(1), billing_key("bk"))
+                    .await
+                    .0
+            }
+        });
+        futures::future::join_all(orders).await
+    };
+    let withdrawals = async {
+        let mut withdrawn = 0;
+        for n in 0..20 {
+            let (key, change) = (format!("less-{n}"), json!({ "add_quantity": -2 }));
+            let (status, _) = shop.admin(Method::PATCH, &path, Some(&key), change).await;
+            assert!([200, 409, 503].contains(&status), "{status}");
+            withdrawn += if status == 200 { 2 } else { 0 };
+        }
+        withdrawn
+    };
+    let (statuses, withdrawn) = tokio::join!(orders, withdrawals);
+    let accepted = statuses.iter().filter(|status| **status == 202).count() as u64;
+    assert!(accepted + withdrawn <= 50, "{accepted} + {withdrawn}");
+    shop.process(10, 5).await;
+    assert_eq!(
+        sources(&shop, &show).await,
+        (140 + withdrawn, 60 - withdrawn)
+    );
+    let sold = shop.quiet(&show.product).await["stock"]["sold"].clone();
+    assert_eq!(sold, accepted + 10, "an accepted order found its units");
+}
+
+#[tokio::test]
+async fn any_history_of_the_studio_keeps_every_unit() {
+    let seed = std::env::var("ONEPOOL_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
+    println!("ONEPOOL_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..6 {
+        let shop = Shop::open().await;
+        let show = shop.show(100, 30, None).await;
+        let mut brought_in = 100_i64;
+        // A request that was not answered comes again until it is: its client does not know what became of it.
+        let mut history: Vec<(Method, String, String, Value, Option<(u16, Value)>)> = Vec::new();
+        for step in 0..40 {
+            let units = random.i64(-40..40);
+            let call = match random.u8(0..9) {
+                0 | 1 => (
+                    Method::POST,
+                    "/products/p1/stock".to_owned(),
+                    json!({ "delta": units, "reason": "조정" }),
+                ),
+                2 | 3 => (
+                    Method::POST,
+                    spotlight_path(&show),
+                    terms(units.unsigned_abs() + 1),
+                ),
+                4 | 5 => (
+                    Method::PATCH,
+                    product_path(&show),
+                    json!({ "add_quantity": units }),
+                ),
+                6 => (Method::DELETE, product_path(&show), Value::Null),
+                7 if step > 30 => (
+                    Method::POST,
+                    format!("/broadcasts/{}/end", show.broadcast),
+                    Value::Null,
+                ),
+                _ => {
+                    let place = random.usize(0..history.len().max(1));
+                    if let Some((method, path, key, body, answer)) = history.get(place) {
+                        let again = shop.admin(method.clone(), path, Some(key), body.clone());
+                        assert_eq!(Some(again.await), *answer, "{method} {path} {body}");
+                    }
+                    continue;
+                }
+            };
+            let (method, path, body) = call;
+            let key = format!("key-{step}");
+            if random.u8(0..3) == 0 {
+                let name = ["TransactWriteItems", "PutItem", "GetItem"][random.usize(0..3)];
+                let fault = [Fault::Refused(500), Fault::AnswerLost][random.usize(0..2)];
+                shop.wire.fail(name, fault, random.usize(1..4));
+            }
+            let mut answer = shop
+                .admin(method.clone(), &path, Some(&key), body.clone())
+                .await;
+            for _ in 0..5 {
+                if answer.0 != 503 {
+                    break;
+                }
+                answer = shop
+                    .admin(method.clone(), &path, Some(&key), body.clone())
+                    .await;
+            }
+            assert_ne!(answer.0, 503, "{method} {path} {body}");
+            if answer.0 == 200 && path.ends_with("/stock") {
+                brought_in += units;
+            }
+            if answer.0 == 200 && path.ends_with("/spotlight") {
+                assert_eq!(answer.1["remaining"], answer.1["limited_quantity"]);
+            }
+            history.push((method, path, key, body, Some(answer)));
+        }
+        // What faults were left over meet a last request, then all is quiet.
+        for _ in 0..20 {
+            shop.admin(Method::DELETE, &product_path(&show), None, Value::Null)
+                .await;
+            shop.admin(Method::GET, "/products/p1", None, Value::Null)
+                .await;
+        }
+        let (pool, live) = sources(&shop, &show).await;
+        assert_eq!(i64::try_from(pool + live), Ok(brought_in), "{history:?}");
+        assert_eq!(live, 0, "off air, nothing is left in the fence");
+    }
 }

@@ -199,6 +199,7 @@ pub fn ws_connections() -> Result<Sockets, Error> {
     Ok(Sockets {
         rooms: parts.rooms()?,
         catalog: parts.catalog()?,
+        fence: parts.fence()?,
         tokens: tokens()?,
         post: parts.post()?,
         redis: parts.redis.clone(),

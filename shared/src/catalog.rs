@@ -5,11 +5,14 @@
 //! | `pk` `product#<id>`, `sk` `product` | [`Product`] |
 //! | `pk` `broadcast#<id>`, `sk` `broadcast` | [`Broadcast`] |
 //! | `pk` `broadcast#<id>`, `sk` `spotlight#<product>` | [`Spotlight`] |
-//! | `pk` `request#<id>`, `sk` `request` | what an Idempotency-Key was used for, for some days |
+//! | `pk` `request#<id>`, `sk` `request` | what an Idempotency-Key was used for, and what was answered, for some days |
 
 use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{
+    operation::put_item::PutItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -22,6 +25,31 @@ use crate::{
 
 /// How long an Idempotency-Key is remembered.
 const REQUEST_MEMORY: Duration = Duration::from_secs(15 * 24 * 3600);
+
+/// The longest answer that is remembered, in bytes; a longer one is worked out again.
+const LONGEST_ANSWER: usize = 8 * 1024;
+/// Requests a spotlight remembers. One that comes again after so many others have changed it would be taken for a new one.
+const REQUESTS_KEPT: usize = 32;
+
+/// What is known of a request with an Idempotency-Key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remembered {
+    /// It is the first with its key.
+    New,
+    /// It came before and was not answered: it is under way, or broke off. Its work is to be done again, under the same id.
+    Again,
+    /// It came before, and this was the answer.
+    Answered(StoredAnswer),
+}
+
+/// An answer as it is kept for whoever asks again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
 
 /// Something the shop sells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,9 +119,35 @@ pub struct Spotlight {
     pub paused: bool,
     /// Whether it is on air.
     pub open: bool,
+    /// Which change of it this is; the first is 1. An older one never replaces a newer one, here or in the gate.
+    #[serde(default)]
+    pub version: u64,
+    /// Units of the fence that orders of earlier airings have: the fence of this one is `spent + limited_quantity`.
+    #[serde(default)]
+    pub spent: u64,
+    /// The latest requests that changed it, oldest first: one that comes again changes it no more.
+    #[serde(default)]
+    pub requests: Vec<String>,
 }
 
 impl Spotlight {
+    /// Whether the request with this id has changed it.
+    #[must_use]
+    pub fn was_changed_by(&self, request: &str) -> bool {
+        self.requests.iter().any(|earlier| earlier == request)
+    }
+
+    /// It as its next change, made by the request with this id.
+    #[must_use]
+    pub fn next(&self, request: &str) -> Self {
+        let mut next = self.clone();
+        next.version += 1;
+        next.requests.push(request.to_owned());
+        let surplus = next.requests.len().saturating_sub(REQUESTS_KEPT);
+        next.requests.drain(..surplus);
+        next
+    }
+
     /// The terms the gate sells at.
     #[must_use]
     pub fn terms(&self) -> Terms {
@@ -110,17 +164,6 @@ impl Spotlight {
             until,
         }
     }
-}
-
-/// STUB
-#[derive(Debug)]
-pub enum Remembered {
-    /// STUB
-    New,
-    /// STUB
-    Again,
-    /// STUB
-    Answered(u16, String),
 }
 
 /// The catalogue's table.
@@ -167,12 +210,25 @@ impl Catalog {
             .ok_or(Error::NotFound("broadcast"))
     }
 
-    /// Writes a broadcast.
+    /// Writes a broadcast that was in state `known` (`None`: that was not there). Returns whether it was written: not, if
+    /// another writer was faster.
     ///
     /// # Errors
     /// DynamoDB did not do it, or did not say so.
-    pub async fn put_broadcast(&self, broadcast: &Broadcast) -> Result<(), Error> {
-        self.put(broadcast_key(&broadcast.broadcast_id), broadcast)
+    pub async fn put_broadcast(
+        &self,
+        broadcast: &Broadcast,
+        known: Option<BroadcastStatus>,
+    ) -> Result<bool, Error> {
+        let known = match known {
+            None => None,
+            Some(status) => Some((
+                "status",
+                serde_dynamo::to_attribute_value(status)
+                    .map_err(|error| Error::Corrupt(error.to_string()))?,
+            )),
+        };
+        self.replace(broadcast_key(&broadcast.broadcast_id), broadcast, known)
             .await
     }
 
@@ -188,17 +244,26 @@ impl Catalog {
         self.get(spotlight_key(broadcast, product)).await
     }
 
-    /// Writes a product of a broadcast.
+    /// Writes the next change of a product of a broadcast. Returns whether it was written: not, if there is another change
+    /// with its number.
     ///
     /// # Errors
-    /// DynamoDB did not do it, or did not say so.
+    /// DynamoDB did not do it, or did not say so; asking again is safe.
     pub async fn put_spotlight(
         &self,
         broadcast: &BroadcastId,
         spotlight: &Spotlight,
-    ) -> Result<(), Error> {
-        self.put(spotlight_key(broadcast, &spotlight.product_id), spotlight)
-            .await
+    ) -> Result<bool, Error> {
+        let known = (spotlight.version > 1).then(|| {
+            let earlier = spotlight.version - 1;
+            ("version", AttributeValue::N(earlier.to_string()))
+        });
+        self.replace(
+            spotlight_key(broadcast, &spotlight.product_id),
+            spotlight,
+            known,
+        )
+        .await
     }
 
     /// Every product that was ever in a broadcast.
@@ -226,7 +291,7 @@ impl Catalog {
         Ok(spotlights)
     }
 
-    /// Remembers what an Idempotency-Key was used for.
+    /// Remembers what an Idempotency-Key was used for, or finds what is known of it.
     ///
     /// # Errors
     /// [`Error::IdempotencyConflict`] if it was used for another request, or DynamoDB did not answer.
@@ -236,40 +301,65 @@ impl Catalog {
         fingerprint: &str,
         now: Timestamp,
     ) -> Result<Remembered, Error> {
+        let item = request_item(id, fingerprint, now);
+        let Some(earlier) = self.put_request(item, "attribute_not_exists(pk)").await? else {
+            return Ok(Remembered::New);
+        };
+        if earlier.get("fingerprint") != Some(&text(fingerprint)) {
+            return Err(Error::IdempotencyConflict);
+        }
+        Ok(stored_answer(&earlier).map_or(Remembered::Again, Remembered::Answered))
+    }
+
+    /// Keeps the answer to a request that was remembered, and returns the one that stands: of two tries that end at once, the
+    /// first. A long answer is not kept: whoever asks again has it worked out again.
+    ///
+    /// # Errors
+    /// DynamoDB did not do it, or did not say so; asking again is safe.
+    pub async fn answer_request(
+        &self,
+        id: &str,
+        fingerprint: &str,
+        answer: StoredAnswer,
+        now: Timestamp,
+    ) -> Result<StoredAnswer, Error> {
+        if answer.body.len() > LONGEST_ANSWER {
+            return Ok(answer);
+        }
+        let mut item = request_item(id, fingerprint, now);
+        item.insert(
+            "status".to_owned(),
+            AttributeValue::N(answer.status.to_string()),
+        );
+        item.insert("answer".to_owned(), text(&answer.body));
+        let earlier = self
+            .put_request(item, "attribute_not_exists(answer)")
+            .await?;
+        Ok(earlier.as_ref().and_then(stored_answer).unwrap_or(answer))
+    }
+
+    /// Writes a request under a condition; or returns the item that is there, if the condition does not hold for it.
+    async fn put_request(&self, item: Item, condition: &str) -> Result<Option<Item>, Error> {
         let answer = self
             .aws
             .dynamodb()
             .await
             .put_item()
             .table_name(&self.table)
-            .item("pk", text(format!("request#{id}")))
-            .item("sk", text("request"))
-            .item("fingerprint", text(fingerprint))
-            .item(
-                "expires_at",
-                AttributeValue::N(((now + REQUEST_MEMORY).millis() / 1_000).to_string()),
-            )
-            .condition_expression("attribute_not_exists(pk) OR fingerprint = :fingerprint")
-            .expression_attribute_values(":fingerprint", text(fingerprint))
+            .set_item(Some(item))
+            .condition_expression(condition)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match answer {
-            Ok(_) => Ok(Remembered::Again),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Err(Error::IdempotencyConflict)
-            }
-            Err(error) => Err(aws::failed("PutItem request")(error)),
+            Ok(_) => Ok(None),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(refusal)) => {
+                    Ok(Some(refusal.item().cloned().unwrap_or_default()))
+                }
+                _ => Err(aws::failed("PutItem request")(error)),
+            },
         }
-    }
-
-    /// STUB
-    #[allow(clippy::missing_errors_doc, clippy::unused_async)]
-    pub async fn answer_request(&self, _id: &str, _status: u16, _body: &str) -> Result<(), Error> {
-        Ok(())
     }
 
     async fn get<T: DeserializeOwned>(&self, key: Item) -> Result<Option<T>, Error> {
@@ -285,6 +375,39 @@ impl Catalog {
             .await
             .map_err(aws::failed("GetItem catalogue"))?;
         answer.item.map(read).transpose()
+    }
+
+    /// Writes an item if its attribute is still as known, or, with nothing known, if there is none. Returns whether it did.
+    async fn replace<T: Serialize>(
+        &self,
+        key: Item,
+        value: &T,
+        known: Option<(&str, AttributeValue)>,
+    ) -> Result<bool, Error> {
+        let mut item: Item =
+            serde_dynamo::to_item(value).map_err(|error| Error::Corrupt(error.to_string()))?;
+        item.extend(key);
+        let mut put = self
+            .aws
+            .dynamodb()
+            .await
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item));
+        put = match known {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some((name, value)) => put
+                .condition_expression("#known = :known")
+                .expression_attribute_names("#known", name)
+                .expression_attribute_values(":known", value),
+        };
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(aws::failed("PutItem catalogue")(error)),
+            },
+        }
     }
 
     async fn put<T: Serialize>(&self, key: Item, value: &T) -> Result<(), Error> {
@@ -314,6 +437,24 @@ fn text(value: impl ToString) -> AttributeValue {
 
 fn key(pk: String, sk: String) -> Item {
     HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+fn request_item(id: &str, fingerprint: &str, now: Timestamp) -> Item {
+    let forgotten_at = (now + REQUEST_MEMORY).millis() / 1_000;
+    let mut item = key(format!("request#{id}"), "request".to_owned());
+    item.insert("fingerprint".to_owned(), text(fingerprint));
+    item.insert(
+        "expires_at".to_owned(),
+        AttributeValue::N(forgotten_at.to_string()),
+    );
+    item
+}
+
+fn stored_answer(request: &Item) -> Option<StoredAnswer> {
+    Some(StoredAnswer {
+        status: request.get("status")?.as_n().ok()?.parse().ok()?,
+        body: request.get("answer")?.as_s().ok()?.clone(),
+    })
 }
 
 fn product_key(product: &ProductId) -> Item {

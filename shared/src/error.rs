@@ -95,6 +95,12 @@ pub enum Error {
     /// The product is not on air.
     #[error("{0} is not on air")]
     NotOnAir(ProductId),
+    /// The broadcast is not on air: it has ended, or it has not begun.
+    #[error("the broadcast is not on air")]
+    BroadcastOffAir {
+        /// Whether it was on air and is over.
+        ended: bool,
+    },
     /// More than one viewer may have.
     #[error("the limit of {product} for one viewer is reached, {left} left")]
     LimitExceeded {
@@ -170,7 +176,12 @@ impl Error {
         let (status, code, title, korean, english) = match self {
             Self::Invalid { field, expected } => {
                 extra.insert("field".into(), json!(field));
-                let korean = format!("요청의 {field} 값을 확인해 주세요. 허용: {expected}");
+                extra.insert("expected".into(), json!(expected));
+                let mut korean = format!("요청의 {field} 값을 확인해 주세요.");
+                // A range reads the same in every language; words are English, for who wrote the client.
+                if !expected.contains(|letter: char| letter.is_ascii_alphabetic()) {
+                    korean = format!("{korean} 허용: {expected}");
+                }
                 let english = format!("Check {field} of the request. Expected: {expected}");
                 (400, "invalid_request", "Invalid request", korean, english)
             }
@@ -227,6 +238,20 @@ impl Error {
                     "The product is not on air now.",
                 )
             }
+            Self::BroadcastOffAir { ended: true } => sentence(
+                409,
+                "not_on_air",
+                "Not on air",
+                "이미 종료된 방송입니다. 새 방송을 만들어 주세요.",
+                "The broadcast has ended and does not come back; plan a new one.",
+            ),
+            Self::BroadcastOffAir { ended: false } => sentence(
+                409,
+                "not_on_air",
+                "Not on air",
+                "아직 시작하지 않은 방송입니다. 방송을 먼저 시작해 주세요.",
+                "The broadcast has not begun; start it first.",
+            ),
             Self::LimitExceeded { product, left } => {
                 extra.insert("left".into(), json!(left));
                 extra.insert("product_id".into(), json!(product));
@@ -303,6 +328,7 @@ impl Error {
             | Self::IdempotencyConflict
             | Self::SoldOut { .. }
             | Self::NotOnAir(_)
+            | Self::BroadcastOffAir { .. }
             | Self::LimitExceeded { .. }
             | Self::InsufficientPool { .. }
             | Self::PaymentExpired

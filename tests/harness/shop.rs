@@ -185,6 +185,7 @@ impl Shop {
             sockets: Sockets {
                 rooms: rooms.clone(),
                 catalog: catalog.clone(),
+                fence: fence.clone(),
                 tokens: tokens.clone(),
                 post: post(),
                 redis: connection.clone(),

@@ -160,7 +160,7 @@ impl Fence {
             now,
         );
         match self.ledger.move_units(&change).await? {
-            Moved::Now | Moved::Already => {}
+            Moved::Now | Moved::Already(_) => {}
             Moved::Conflict => return Err(Error::IdempotencyConflict),
             Moved::Short(left) => return Err(Error::InsufficientPool { left }),
             Moved::Stale => return Err(Error::Conflict),
@@ -192,13 +192,13 @@ impl Fence {
         {
             Some(Moved::Conflict) => return Err(Error::IdempotencyConflict),
             // Done before; what an interrupted try left withdrawn comes back with the grants below.
-            Some(Moved::Already | Moved::Now | Moved::Short(_) | Moved::Stale) => {
+            Some(Moved::Already(units)) => {
                 for source in [Some(from), to.as_ref()].into_iter().flatten() {
                     self.follow(source, product, now).await?;
                 }
-                return Ok(most);
+                return Ok(units);
             }
-            None => {}
+            Some(Moved::Now | Moved::Short(_) | Moved::Stale) | None => {}
         }
         // Of the cause: the same request, tried again after it broke off, finds what it withdrew.
         let token = id::digest(&["withdrawal", &cause.id], 16);
@@ -236,7 +236,8 @@ impl Fence {
                 self.follow(source, product, now).await?;
             }
             match moved {
-                Moved::Now | Moved::Already => return Ok(units),
+                Moved::Now => return Ok(units),
+                Moved::Already(earlier) => return Ok(earlier),
                 Moved::Conflict => return Err(Error::IdempotencyConflict),
                 Moved::Short(_) | Moved::Stale => {}
             }

@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     id::{self, BroadcastId, ProductId},
     room::{Rooms, Snapshot},
-    stock::{GateStock, Source},
+    stock::Source,
 };
 
 /// Units one change of stock may move.
@@ -29,6 +29,8 @@ pub const MAX_UNITS: u64 = 10_000_000;
 pub const MAX_PRICE: u64 = 1_000_000_000;
 /// The longest name, title or reason, in characters.
 const MAX_TEXT: usize = 200;
+/// How often a change is tried again from what stands now, when another one came in between.
+const MAX_TRIES: usize = 10;
 
 /// What operators and hosts do.
 pub struct Studio {
@@ -166,26 +168,22 @@ impl Studio {
         let mut stock = StockView::default();
         for (row, gate) in rows.iter().zip(gates) {
             // A gate that has forgotten would be loaded with what the ledger has not sold.
-            let gate = gate.unwrap_or(GateStock {
-                left: row.unsold,
-                owed: 0,
-                held: 0,
-                granted: row.granted,
-                version: 0,
+            let [left, held, version] = gate.map_or([row.unsold, 0, 0], |gate| {
+                [units(gate.left), units(gate.held), gate.version]
             });
             stock.on_hand += row.unsold;
             stock.sold += row.sold;
-            stock.held += gate.held;
-            stock.version += gate.version;
+            stock.held += held;
+            stock.version += version;
             if row.source == Source::Pool {
-                stock.available = gate.left;
+                stock.available = left;
             }
             stock.sources.push(SourceView {
                 source: row.source.clone(),
                 granted: row.granted,
                 sold: row.sold,
-                held: gate.held,
-                left: gate.left,
+                held,
+                left,
             });
         }
         Ok(ProductView { product, stock })
@@ -205,7 +203,7 @@ impl Studio {
         if units == 0 || units > MAX_UNITS {
             return Err(Error::invalid(
                 "delta",
-                format!("-{MAX_UNITS}..={MAX_UNITS}, not 0"),
+                format!("-{MAX_UNITS}..=-1, 1..={MAX_UNITS}"),
             ));
         }
         let cause = request.cause(text("reason", body.reason)?);
@@ -245,8 +243,11 @@ impl Studio {
             started_at: None,
             ended_at: None,
         };
-        self.write(&broadcast).await?;
-        Ok(broadcast)
+        if self.write(&broadcast, None).await? {
+            Ok(broadcast)
+        } else {
+            self.catalog.broadcast(&broadcast.broadcast_id).await
+        }
     }
 
     /// The room of a broadcast as a newcomer sees it.
@@ -254,31 +255,33 @@ impl Studio {
     /// # Errors
     /// [`Error::NotFound`], or a store failed.
     pub async fn snapshot(&self, broadcast: &BroadcastId) -> Result<Snapshot, Error> {
-        snapshot::snapshot(&self.rooms, &self.catalog, broadcast).await
+        snapshot::snapshot(&self.rooms, &self.catalog, &self.fence, broadcast).await
     }
 
     /// Goes on air. A broadcast on air stays so; one that has ended does not come back.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Invalid`] if it has ended, or a store failed.
+    /// [`Error::NotFound`], [`Error::BroadcastOffAir`] if it has ended, or a store failed.
     pub async fn start(&self, broadcast: &BroadcastId) -> Result<Broadcast, Error> {
-        let known = self.catalog.broadcast(broadcast).await?;
-        match known.status {
-            BroadcastStatus::Live => Ok(known),
-            BroadcastStatus::Ended => Err(Error::invalid(
-                "broadcast_id",
-                "a broadcast that has not ended",
-            )),
-            BroadcastStatus::Scheduled => {
-                let live = Broadcast {
-                    status: BroadcastStatus::Live,
-                    started_at: Some(clock::now()),
-                    ..known
-                };
-                self.write(&live).await?;
-                Ok(live)
+        for _ in 0..MAX_TRIES {
+            let known = self.catalog.broadcast(broadcast).await?;
+            let status = known.status;
+            match status {
+                BroadcastStatus::Live => return Ok(known),
+                BroadcastStatus::Ended => return Err(Error::BroadcastOffAir { ended: true }),
+                BroadcastStatus::Scheduled => {
+                    let live = Broadcast {
+                        status: BroadcastStatus::Live,
+                        started_at: Some(clock::now()),
+                        ..known
+                    };
+                    if self.write(&live, Some(status)).await? {
+                        return Ok(live);
+                    }
+                }
             }
         }
+        Err(Error::Conflict)
     }
 
     /// Goes off air. Every sale closes, and what is left goes back to the pool. Asking again finishes what was begun.
@@ -286,13 +289,7 @@ impl Studio {
     /// # Errors
     /// [`Error::NotFound`], or a store failed.
     pub async fn end(&self, request: &Request, broadcast: &BroadcastId) -> Result<Value, Error> {
-        let known = self.catalog.broadcast(broadcast).await?;
-        let ended = Broadcast {
-            status: BroadcastStatus::Ended,
-            ended_at: known.ended_at.or_else(|| Some(clock::now())),
-            ..known
-        };
-        self.write(&ended).await?;
+        let ended = self.mark_ended(broadcast).await?;
         let mut returned = Vec::new();
         for spotlight in self.catalog.spotlights(broadcast).await? {
             let units = self.close(request, broadcast, &spotlight).await?;
@@ -303,12 +300,41 @@ impl Studio {
         Ok(answer)
     }
 
-    async fn write(&self, broadcast: &Broadcast) -> Result<(), Error> {
-        self.catalog.put_broadcast(broadcast).await?;
-        self.rooms
-            .show_broadcast(&broadcast.broadcast_id, &shown_broadcast(broadcast))
-            .await
+    async fn mark_ended(&self, broadcast: &BroadcastId) -> Result<Broadcast, Error> {
+        for _ in 0..MAX_TRIES {
+            let known = self.catalog.broadcast(broadcast).await?;
+            let status = known.status;
+            let ended = Broadcast {
+                status: BroadcastStatus::Ended,
+                ended_at: known.ended_at.or_else(|| Some(clock::now())),
+                ..known
+            };
+            if self.write(&ended, Some(status)).await? {
+                return Ok(ended);
+            }
+        }
+        Err(Error::Conflict)
     }
+
+    /// Writes a broadcast that was in state `known`, and shows it; not, if another writer was faster.
+    async fn write(
+        &self,
+        broadcast: &Broadcast,
+        known: Option<BroadcastStatus>,
+    ) -> Result<bool, Error> {
+        let written = self.catalog.put_broadcast(broadcast, known).await?;
+        if written {
+            self.rooms
+                .show_broadcast(&broadcast.broadcast_id, &shown_broadcast(broadcast))
+                .await?;
+        }
+        Ok(written)
+    }
+}
+
+/// A gate that owes units has none, whoever reads it.
+fn units(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
 }
 
 fn text(field: &'static str, value: String) -> Result<String, Error> {
@@ -316,7 +342,7 @@ fn text(field: &'static str, value: String) -> Result<String, Error> {
     if (1..=MAX_TEXT).contains(&trimmed.chars().count()) && !trimmed.chars().any(char::is_control) {
         Ok(trimmed.to_owned())
     } else {
-        Err(Error::invalid(field, format!("1..={MAX_TEXT} characters")))
+        Err(Error::invalid(field, format!("1..={MAX_TEXT}")))
     }
 }
 
@@ -333,6 +359,6 @@ fn link(field: &'static str, value: String) -> Result<String, Error> {
     if plain && (value.starts_with("https://") || value.starts_with("http://")) {
         Ok(value)
     } else {
-        Err(Error::invalid(field, "an http or https URL"))
+        Err(Error::invalid(field, "http:// https://"))
     }
 }

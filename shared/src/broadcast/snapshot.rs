@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::fence::Fence;
 use crate::{
     catalog::{Broadcast, Catalog, Product, Spotlight},
+    clock,
     error::Error,
     id::BroadcastId,
     room::{Rooms, Snapshot},
+    stock::Source,
 };
 
 /// A broadcast as viewers read it.
@@ -33,19 +36,24 @@ pub fn shown_product(product: &Product, spotlight: &Spotlight) -> Value {
     shown
 }
 
-/// The room at this moment. A room that Redis has never heard of, or has forgotten, is written from the catalogue first.
+/// The room at this moment. A room that Redis has never heard of, or has forgotten, is written from the catalogue first; and
+/// where the gate does not know what is on air, it follows the ledger first.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such broadcast, or a store failed.
 pub async fn snapshot(
     rooms: &Rooms,
     catalog: &Catalog,
+    fence: &Fence,
     broadcast: &BroadcastId,
 ) -> Result<Snapshot, Error> {
-    if let Some(snapshot) = rooms.snapshot(broadcast).await? {
+    if let Some(snapshot) = rooms.snapshot(broadcast).await?
+        && whole(&snapshot)
+    {
         return Ok(snapshot);
     }
     let known = catalog.broadcast(broadcast).await?;
+    let source = Source::Live(broadcast.clone());
     for spotlight in catalog
         .spotlights(broadcast)
         .await?
@@ -53,13 +61,27 @@ pub async fn snapshot(
         .filter(|spotlight| spotlight.open)
     {
         let product = catalog.product(&spotlight.product_id).await?;
-        rooms
-            .show_product(
-                broadcast,
+        let newest = fence
+            .gate
+            .air(
+                &source,
                 &product.product_id,
-                Some(&shown_product(&product, spotlight)),
+                &spotlight.terms(),
+                spotlight.version,
             )
             .await?;
+        fence
+            .follow(&source, &product.product_id, clock::now())
+            .await?;
+        if newest {
+            rooms
+                .show_product(
+                    broadcast,
+                    &product.product_id,
+                    Some(&shown_product(&product, spotlight)),
+                )
+                .await?;
+        }
     }
     rooms
         .show_broadcast(broadcast, &shown_broadcast(&known))
@@ -68,4 +90,11 @@ pub async fn snapshot(
         .snapshot(broadcast)
         .await?
         .ok_or(Error::NotFound("broadcast"))
+}
+
+/// Whether every product says what remains of it.
+fn whole(snapshot: &Snapshot) -> bool {
+    snapshot.body["products"]
+        .as_array()
+        .is_none_or(|products| products.iter().all(|product| product["remaining"].is_u64()))
 }

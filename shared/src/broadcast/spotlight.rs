@@ -3,12 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{MAX_UNITS, Request, Studio, fence, price, snapshot::shown_product};
+use super::{MAX_TRIES, MAX_UNITS, Request, Studio, fence, price, snapshot::shown_product};
 use crate::{
     catalog::{BroadcastStatus, Product, Spotlight},
     clock::{self, Timestamp},
     error::Error,
-    id::{BroadcastId, ProductId},
+    id::{self, BroadcastId, ProductId},
+    ledger::Moved,
     order::MAX_QUANTITY,
     room::{Event, event::ClosedReason},
     stock::Source,
@@ -67,51 +68,51 @@ impl Studio {
             ));
         }
         if body.ends_at.is_some_and(|end| end <= now) {
-            return Err(Error::invalid("ends_at", "a time to come"));
+            return Err(Error::invalid("ends_at", format!("> {now}")));
         }
         let live_price = price("live_price", body.live_price)?;
-        self.require_live(broadcast).await?;
         let product = self.catalog.product(&body.product_id).await?;
-        let earlier = self
-            .catalog
-            .spotlight(broadcast, &product.product_id)
-            .await?;
-        let fenced = earlier
-            .as_ref()
-            .filter(|spotlight| spotlight.open)
-            .map_or(0, |spotlight| spotlight.limited_quantity);
-        let spotlight = Spotlight {
-            product_id: body.product_id,
-            live_price,
-            limited_quantity: body.limited_quantity,
-            per_viewer_limit: body.per_viewer_limit,
-            since: now,
-            ends_at: body.ends_at,
-            paused: false,
-            open: true,
-        };
-        if earlier.is_none() {
-            // Known before it has units, so that the end of the broadcast finds them whatever happens here.
-            self.catalog
-                .put_spotlight(
-                    broadcast,
-                    &Spotlight {
-                        open: false,
-                        ..spotlight.clone()
-                    },
-                )
-                .await?;
+        for _ in 0..MAX_TRIES {
+            self.require_live(broadcast).await?;
+            let placeholder = Spotlight {
+                product_id: body.product_id.clone(),
+                live_price,
+                limited_quantity: body.limited_quantity,
+                per_viewer_limit: body.per_viewer_limit,
+                since: now,
+                ends_at: body.ends_at,
+                paused: false,
+                open: false,
+                version: 1,
+                spent: 0,
+                requests: Vec::new(),
+            };
+            let earlier = match self.catalog.spotlight(broadcast, &body.product_id).await? {
+                Some(earlier) if earlier.was_changed_by(&request.id) => {
+                    return self.show(broadcast, &product, &earlier, now).await;
+                }
+                Some(earlier) => earlier,
+                // Known before it has units, so that the end of the broadcast finds them whatever happens here.
+                None if self.catalog.put_spotlight(broadcast, &placeholder).await? => {
+                    placeholder.clone()
+                }
+                None => continue,
+            };
+            let next = earlier.next(&request.id);
+            let spotlight = Spotlight {
+                open: true,
+                version: next.version,
+                spent: self.spent(broadcast, &earlier, now).await?,
+                requests: next.requests,
+                ..placeholder
+            };
+            self.fence_to(request, broadcast, &spotlight, now).await?;
+            if self.catalog.put_spotlight(broadcast, &spotlight).await? {
+                self.stay_on_air(request, broadcast, &spotlight).await?;
+                return self.show(broadcast, &product, &spotlight, now).await;
+            }
         }
-        self.fence_to(
-            request,
-            broadcast,
-            &product.product_id,
-            fenced,
-            body.limited_quantity,
-            now,
-        )
-        .await?;
-        self.show(broadcast, &product, &spotlight, now).await
+        Err(Error::Conflict)
     }
 
     /// Changes a product on air: more or fewer units, another price, paused or not.
@@ -127,34 +128,39 @@ impl Studio {
         change: SpotlightChange,
     ) -> Result<Value, Error> {
         let now = clock::now();
-        let known = self.on_air(broadcast, product).await?;
-        let mut spotlight = known.clone();
-        if let Some(live_price) = change.live_price {
-            spotlight.live_price = price("live_price", live_price)?;
-        }
-        if let Some(paused) = change.paused {
-            spotlight.paused = paused;
-        }
-        if let Some(add) = change.add_quantity {
-            let quantity = known
-                .limited_quantity
-                .checked_add_signed(add)
-                .filter(|units| *units <= MAX_UNITS);
-            spotlight.limited_quantity = quantity.ok_or_else(|| {
-                Error::invalid("add_quantity", format!("0..={MAX_UNITS} in total"))
-            })?;
-            self.fence_to(
-                request,
-                broadcast,
-                product,
-                known.limited_quantity,
-                spotlight.limited_quantity,
-                now,
-            )
-            .await?;
-        }
+        let live_price = change
+            .live_price
+            .map(|live_price| price("live_price", live_price))
+            .transpose()?;
         let details = self.catalog.product(product).await?;
-        self.show(broadcast, &details, &spotlight, now).await
+        for _ in 0..MAX_TRIES {
+            let known = self.on_air(broadcast, product).await?;
+            if known.was_changed_by(&request.id) {
+                return self.show(broadcast, &details, &known, now).await;
+            }
+            let mut spotlight = known.next(&request.id);
+            spotlight.live_price = live_price.unwrap_or(known.live_price);
+            spotlight.paused = change.paused.unwrap_or(known.paused);
+            if let Some(add) = change.add_quantity {
+                spotlight.limited_quantity = known
+                    .limited_quantity
+                    .checked_add_signed(add)
+                    .filter(|units| *units <= MAX_UNITS)
+                    .ok_or_else(|| {
+                        let most = MAX_UNITS.saturating_sub(known.limited_quantity);
+                        Error::invalid(
+                            "add_quantity",
+                            format!("-{}..={most}", known.limited_quantity),
+                        )
+                    })?;
+                self.fence_to(request, broadcast, &spotlight, now).await?;
+            }
+            if self.catalog.put_spotlight(broadcast, &spotlight).await? {
+                self.stay_on_air(request, broadcast, &spotlight).await?;
+                return self.show(broadcast, &details, &spotlight, now).await;
+            }
+        }
+        Err(Error::Conflict)
     }
 
     /// Takes a product off air; what is left goes back to the pool.
@@ -176,7 +182,8 @@ impl Studio {
         Ok(json!({ "status": "closed", "returned": returned }))
     }
 
-    /// Closes the sale, then empties the fence. In this order, so that nothing is ordered from units that are leaving.
+    /// Closes the sale, then empties the fence. In this order, so that nothing is ordered from units that are leaving. Returns
+    /// how many units went back to the pool.
     pub(super) async fn close(
         &self,
         request: &Request,
@@ -185,24 +192,35 @@ impl Studio {
     ) -> Result<u64, Error> {
         let now = clock::now();
         let (product, source) = (&spotlight.product_id, Source::Live(broadcast.clone()));
-        let closed = Spotlight {
-            open: false,
-            ..spotlight.clone()
-        };
-        self.catalog.put_spotlight(broadcast, &closed).await?;
-        self.fence
-            .gate
-            .set_terms(&source, product, &closed.terms())
-            .await?;
         // Each closing is a request of its own: the same key may close every product of a broadcast.
         let mut cause = request.cause(format!("off air in {broadcast}"));
-        cause.id = crate::id::digest(&["close", &request.id, product.as_str()], 16);
+        cause.id = id::digest(&["close", &request.id, product.as_str()], 16);
+
+        let (closed, was_open) = self.mark_closed(&cause.id, broadcast, spotlight).await?;
+        if closed.open {
+            // This very request closed it before, and it was put on air again since.
+            let moved = self
+                .fence
+                .ledger
+                .moved(product, &cause.id, &cause.fingerprint);
+            return Ok(match moved.await? {
+                Some(Moved::Already(units)) => units,
+                _ => 0,
+            });
+        }
+        self.fence
+            .gate
+            .air(&source, product, &closed.terms(), closed.version)
+            .await?;
         let returned = self
             .fence
             .give_back(broadcast, product, (0, fence::ALL), &cause, now)
             .await?;
-        self.rooms.show_product(broadcast, product, None).await?;
-        if spotlight.open {
+        let standing = self.show_in_room(broadcast, None, &closed).await?;
+        if standing.open {
+            // On air again while its units were leaving.
+            self.fence_to(request, broadcast, &standing, now).await?;
+        } else if was_open {
             let event = Event::ProductClosed {
                 product_id: product.clone(),
                 reason: ClosedReason::Ended,
@@ -212,36 +230,144 @@ impl Studio {
         Ok(returned)
     }
 
-    /// Brings the fence from `from` units to `to`.
+    /// Writes down that a product is off air, once a closing. Returns it, and whether this closing found it on air.
+    async fn mark_closed(
+        &self,
+        closing: &str,
+        broadcast: &BroadcastId,
+        spotlight: &Spotlight,
+    ) -> Result<(Spotlight, bool), Error> {
+        let mut known = spotlight.clone();
+        for _ in 0..MAX_TRIES {
+            if known.was_changed_by(closing) {
+                return Ok((known, true));
+            }
+            // A product that is off air already is written all the same: one being put on air meanwhile then starts anew.
+            let closed = Spotlight {
+                open: false,
+                ..known.next(closing)
+            };
+            if self.catalog.put_spotlight(broadcast, &closed).await? {
+                return Ok((closed, known.open));
+            }
+            known = self
+                .catalog
+                .spotlight(broadcast, &spotlight.product_id)
+                .await?
+                .ok_or(Error::Conflict)?;
+        }
+        Err(Error::Conflict)
+    }
+
+    /// Units that orders of earlier airings have, settled or not. They are no part of the next one.
+    async fn spent(
+        &self,
+        broadcast: &BroadcastId,
+        earlier: &Spotlight,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        if earlier.open {
+            return Ok(earlier.spent);
+        }
+        let source = Source::Live(broadcast.clone());
+        self.fence.follow(&source, &earlier.product_id, now).await?;
+        Ok(self.fence.gate.spent(&source, &earlier.product_id).await?)
+    }
+
+    /// Brings the fence to what an airing needs, from whatever is in it: an earlier try may have broken off after its move.
     async fn fence_to(
         &self,
         request: &Request,
         broadcast: &BroadcastId,
-        product: &ProductId,
-        from: u64,
-        to: u64,
+        spotlight: &Spotlight,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let cause = request.cause(format!("on air in {broadcast}"));
-        if to > from {
-            self.fence
-                .carve(broadcast, product, to - from, &cause, now)
-                .await
-        } else if to < from {
-            let units = from - to;
-            self.fence
-                .give_back(broadcast, product, (units, units), &cause, now)
-                .await
-                .map(drop)
-        } else {
-            self.fence
-                .follow(&Source::Live(broadcast.clone()), product, now)
-                .await
-                .map(drop)
+        let product = &spotlight.product_id;
+        let source = Source::Live(broadcast.clone());
+        let needed = spotlight.spent + spotlight.limited_quantity;
+        let mut cause = request.cause(format!("on air in {broadcast}"));
+        for _ in 0..MAX_TRIES {
+            let row = self.fence.follow(&source, product, now).await?;
+            let (granted, version) = row.map_or((0, 0), |row| (row.granted, row.version));
+            // Of what is there and not of the request: of two that have read the same, one moves and the other reads again.
+            cause.id = id::digest(
+                &[
+                    "fence",
+                    broadcast.as_str(),
+                    product.as_str(),
+                    &version.to_string(),
+                ],
+                16,
+            );
+            let moved = if needed > granted {
+                self.fence
+                    .carve(broadcast, product, needed - granted, &cause, now)
+                    .await
+            } else if needed < granted {
+                let units = granted - needed;
+                self.fence
+                    .give_back(broadcast, product, (units, units), &cause, now)
+                    .await
+                    .map(drop)
+            } else {
+                return Ok(());
+            };
+            match moved {
+                Ok(()) | Err(Error::IdempotencyConflict | Error::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    /// Takes a product off air again if its broadcast has ended: the end may have looked for what is on air just before this
+    /// was. Its terms are not in the gate yet, so nothing was sold.
+    async fn stay_on_air(
+        &self,
+        request: &Request,
+        broadcast: &BroadcastId,
+        spotlight: &Spotlight,
+    ) -> Result<(), Error> {
+        match self.require_live(broadcast).await {
+            Err(off_air @ Error::BroadcastOffAir { .. }) => {
+                self.close(request, broadcast, spotlight).await?;
+                Err(off_air)
+            }
+            live => live,
         }
     }
 
-    /// Opens the sale at its terms and tells the viewers.
+    /// Shows a product in its room as it stands, or takes it out, and returns it as it stands. Whoever writes last looks last,
+    /// so of several at once the newest change stays.
+    async fn show_in_room(
+        &self,
+        broadcast: &BroadcastId,
+        product: Option<&Product>,
+        spotlight: &Spotlight,
+    ) -> Result<Spotlight, Error> {
+        let mut shown = spotlight.clone();
+        for _ in 0..MAX_TRIES {
+            let product_id = &spotlight.product_id;
+            let view = match product {
+                Some(product) if shown.open => Some(shown_product(product, &shown)),
+                None if shown.open => {
+                    let product = self.catalog.product(product_id).await?;
+                    Some(shown_product(&product, &shown))
+                }
+                _ => None,
+            };
+            self.rooms
+                .show_product(broadcast, product_id, view.as_ref())
+                .await?;
+            match self.catalog.spotlight(broadcast, product_id).await? {
+                Some(newer) if newer.version > shown.version => shown = newer,
+                _ => return Ok(shown),
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    /// Opens the sale at its terms and tells the viewers. If a newer change stands, that is what they see.
     async fn show(
         &self,
         broadcast: &BroadcastId,
@@ -250,10 +376,14 @@ impl Studio {
         now: Timestamp,
     ) -> Result<Value, Error> {
         let source = Source::Live(broadcast.clone());
-        self.catalog.put_spotlight(broadcast, spotlight).await?;
         self.fence
             .gate
-            .set_terms(&source, &product.product_id, &spotlight.terms())
+            .air(
+                &source,
+                &product.product_id,
+                &spotlight.terms(),
+                spotlight.version,
+            )
             .await?;
         let stock = self
             .fence
@@ -265,16 +395,19 @@ impl Studio {
             .copied()
             .flatten()
             .map_or(0, |stock| stock.left);
-        let mut shown = shown_product(product, spotlight);
-        self.rooms
-            .show_product(broadcast, &product.product_id, Some(&shown))
+        let spotlight = &self
+            .show_in_room(broadcast, Some(product), spotlight)
             .await?;
+        if !spotlight.open {
+            return Err(Error::NotOnAir(product.product_id.clone()));
+        }
         let event = if spotlight.paused {
             Event::ProductClosed {
                 product_id: product.product_id.clone(),
                 reason: ClosedReason::Paused,
             }
         } else {
+            let mut shown = shown_product(product, spotlight);
             shown["remaining"] = json!(remaining);
             Event::ProductSpotlight { product: shown }
         };
@@ -302,13 +435,10 @@ impl Studio {
     }
 
     async fn require_live(&self, broadcast: &BroadcastId) -> Result<(), Error> {
-        if self.catalog.broadcast(broadcast).await?.status == BroadcastStatus::Live {
-            Ok(())
-        } else {
-            Err(Error::invalid(
-                "broadcast_id",
-                "a broadcast on air: start it first",
-            ))
+        match self.catalog.broadcast(broadcast).await?.status {
+            BroadcastStatus::Live => Ok(()),
+            BroadcastStatus::Scheduled => Err(Error::BroadcastOffAir { ended: false }),
+            BroadcastStatus::Ended => Err(Error::BroadcastOffAir { ended: true }),
         }
     }
 }

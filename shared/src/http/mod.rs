@@ -10,6 +10,7 @@ use base64::Engine;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    catalog::StoredAnswer,
     error::{Error, Language},
     id,
 };
@@ -151,6 +152,21 @@ impl HttpAnswer {
             status_code: problem.status,
             headers: [("content-type", "application/problem+json")],
             body: problem.body.to_string(),
+        }
+    }
+}
+
+impl From<StoredAnswer> for HttpAnswer {
+    fn from(stored: StoredAnswer) -> Self {
+        let kind = if stored.status < 400 {
+            "application/json"
+        } else {
+            "application/problem+json"
+        };
+        Self {
+            status_code: stored.status,
+            headers: [("content-type", kind)],
+            body: stored.body,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{HttpAnswer, HttpEvent, idempotency_key, parameter, request_identity};
 use crate::{
     auth::{Role, Tokens},
-    catalog::Remembered,
+    catalog::{Remembered, StoredAnswer},
     clock,
     error::Error,
     order::{OrderId, Payment, pay::Payments},
@@ -100,18 +100,25 @@ impl PaymentsApi {
         let body = event.body.as_deref().unwrap_or_default();
         let (id, fingerprint) = request_identity(user, key, &call, body.as_bytes());
         let catalog = &self.payments.catalog;
-        match catalog
+        let remembered = catalog
             .remember_request(&id, &fingerprint, clock::now())
-            .await?
-        {
-            Remembered::Answered(_, _) => return Ok(HttpAnswer::json(202, answer)),
-            Remembered::New | Remembered::Again => {}
-        }
-        Box::pin(work).await?;
-        catalog
-            .answer_request(&id, 202, &answer.to_string())
             .await?;
-        Ok(HttpAnswer::json(202, answer))
+        if let Remembered::Answered(earlier) = remembered {
+            return Ok(earlier.into());
+        }
+        let answer = match Box::pin(work).await {
+            Ok(()) => HttpAnswer::json(202, answer),
+            Err(error) if error.is_callers() => HttpAnswer::problem(&error, event.language()),
+            Err(error) => return Err(error),
+        };
+        let answer = StoredAnswer {
+            status: answer.status_code,
+            body: answer.body,
+        };
+        let standing = catalog
+            .answer_request(&id, &fingerprint, answer, clock::now())
+            .await?;
+        Ok(standing.into())
     }
 
     /// Whatever a webhook says, it is told nothing but that it was heard: who sends it is not known.

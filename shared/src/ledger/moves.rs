@@ -40,8 +40,8 @@ pub struct Change {
 pub enum Moved {
     /// The units are moved.
     Now,
-    /// The same request had moved them before.
-    Already,
+    /// The same request had moved units before; so many.
+    Already(u64),
     /// The same id was used for another request.
     Conflict,
     /// The source has not so many unsold; with how many it has.
@@ -113,8 +113,8 @@ impl Ledger {
         Err(Error::Conflict)
     }
 
-    /// Whether the request with this id has moved units of `product` already: [`Moved::Already`], or [`Moved::Conflict`] if
-    /// that was another request; `None` if it has not.
+    /// Whether the request with this id has moved units of `product` already: [`Moved::Already`] with how many, or
+    /// [`Moved::Conflict`] if that was another request; `None` if it has not.
     ///
     /// # Errors
     /// DynamoDB did not answer.
@@ -219,7 +219,8 @@ impl Ledger {
 
 fn same_request(earlier: &Item, fingerprint: &str) -> Moved {
     if earlier.get("fingerprint") == Some(&text(fingerprint)) {
-        Moved::Already
+        let moved = earlier.get("units").and_then(|units| units.as_n().ok());
+        Moved::Already(moved.and_then(|units| units.parse().ok()).unwrap_or(0))
     } else {
         Moved::Conflict
     }

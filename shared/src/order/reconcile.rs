@@ -15,10 +15,9 @@ use crate::{
     catalog::{BroadcastStatus, Catalog},
     clock::{self, Timestamp},
     error::Error,
-    id::ProductId,
     ledger::{StockRow, TraceEntry},
     queue::Queue,
-    stock::{Granted, Repaired, Source},
+    stock::{Correction, Granted, Repaired, Source},
 };
 
 /// Orders of one shard of the index that one run looks after.
@@ -66,8 +65,10 @@ pub struct Report {
 /// A source seen in one state by gate and ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
-    /// Units the gate has too many (or, negative, too few).
-    drift: i64,
+    /// Units the gate has free that the ledger has not (or, negative, the other way round).
+    free: i64,
+    /// Units the gate counts as held for which it has no hold (or, negative, the other way round).
+    held: i64,
     /// The gate's version.
     version: u64,
 }
@@ -104,7 +105,7 @@ impl Reconcile {
         let mut suspects = Vec::new();
         for row in rows {
             match self.compare(&row, &mut report).await {
-                Ok(Some(look)) if look.drift != 0 => suspects.push((row, look)),
+                Ok(Some(look)) if !look.agrees() => suspects.push((row, look)),
                 Ok(_) => {}
                 Err(error) => failed(&mut report, &error, "comparing a source"),
             }
@@ -187,11 +188,13 @@ impl Reconcile {
             .into_iter()
             .map(|record| (record.order_id.clone(), record))
             .collect();
-        let mut unbooked = 0;
+        let (mut open, mut unbooked) = (0, 0);
         let mut settled = Vec::new();
         for (order, hold) in &holds {
+            let units = hold.reservation.units_of(&row.product_id);
+            open += units;
             match records.get(order) {
-                None => unbooked += hold.reservation.units_of(&row.product_id),
+                None => unbooked += units,
                 Some(record) if record.status == OrderStatus::Reserved => {}
                 Some(record) => {
                     if hold.reservation.accepted_at + SETTLING < now {
@@ -211,13 +214,11 @@ impl Reconcile {
         if pending || stock().await? != Some(before) {
             return Ok(Some(None));
         }
-        let left = i128::from(before.left) - i128::from(before.owed);
         // Units on their way out of the source have left the gate already; the ledger follows, or a grant brings them back.
-        let leaving = i128::from(row.granted) - i128::from(before.granted);
-        let drift = left + i128::from(unbooked) + leaving - i128::from(row.unsold);
-        let drift = i64::try_from(drift).map_err(|_| Error::Corrupt("a stock row".to_owned()))?;
+        let leaving = signed(row.granted)? - before.granted;
         Ok(Some(Some(Look {
-            drift,
+            free: before.left + unbooked + leaving - signed(row.unsold)?,
+            held: before.held - open,
             version: before.version,
         })))
     }
@@ -231,15 +232,21 @@ impl Reconcile {
         let Some(second) = self.compare(row, report).await? else {
             return Ok(());
         };
-        if second.drift.signum() != first.drift.signum() {
+        let free = persistent(first.free, second.free);
+        let held = persistent(first.held, second.held);
+        if free == 0 && held == 0 {
             return Ok(());
         }
-        let units = second.drift.abs().min(first.drift.abs()) * second.drift.signum();
-        report.drift += units.unsigned_abs();
-        tracing::error!(product.id = %row.product_id, source = %row.source, units, "the gate differs from the ledger");
+        report.drift += free.unsigned_abs();
+        tracing::error!(product.id = %row.product_id, source = %row.source, free, held, "the gate differs from the ledger");
+        // What is neither free nor held is sold: both corrections move it.
+        let correction = Correction {
+            left: -free,
+            sold: free + held,
+        };
         let gate = &self.sweep.fence.gate;
         let repaired = gate
-            .repair(&row.source, &row.product_id, -units, second.version)
+            .repair(&row.source, &row.product_id, correction, second.version)
             .await?;
         if repaired == Repaired::Now {
             let entry = TraceEntry {
@@ -247,17 +254,14 @@ impl Reconcile {
                 source: row.source.clone(),
                 granted: 0,
                 sold: 0,
-                repaired: -units,
+                repaired: -free,
                 cause: "the gate differed from the ledger, twice".to_owned(),
                 by: "reconcile".to_owned(),
                 orders: Vec::new(),
             };
-            self.sweep
-                .fence
-                .ledger
-                .trace_repair(&row.product_id, &entry)
-                .await?;
-            counter!("drift_repaired").increment(units.unsigned_abs());
+            let ledger = &self.sweep.fence.ledger;
+            ledger.trace_repair(&row.product_id, &entry).await?;
+            counter!("drift_repaired").increment(free.unsigned_abs());
         }
         Ok(())
     }
@@ -292,14 +296,23 @@ impl Reconcile {
     }
 }
 
-impl super::super::stock::Reservation {
-    fn units_of(&self, product: &ProductId) -> u64 {
-        self.lines
-            .iter()
-            .filter(|line| &line.product_id == product)
-            .map(|line| u64::from(line.quantity))
-            .sum()
+impl Look {
+    const fn agrees(&self) -> bool {
+        self.free == 0 && self.held == 0
     }
+}
+
+/// What two looks have in common.
+fn persistent(first: i64, second: i64) -> i64 {
+    if first.signum() == second.signum() {
+        first.abs().min(second.abs()) * first.signum()
+    } else {
+        0
+    }
+}
+
+fn signed(units: u64) -> Result<i64, Error> {
+    i64::try_from(units).map_err(|_| Error::Corrupt("a stock row".to_owned()))
 }
 
 fn failed(report: &mut Report, error: &Error, what: &'static str) {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Event, Rooms, post::Post};
 use crate::{
     auth::{Caller, Tokens, UserId},
-    broadcast::snapshot::snapshot,
+    broadcast::{fence::Fence, snapshot::snapshot},
     catalog::Catalog,
     clock::{self, Timestamp},
     connection::Redis,
@@ -102,6 +102,8 @@ pub struct Sockets {
     pub rooms: Rooms,
     /// Where rooms that Redis has forgotten are read from.
     pub catalog: Catalog,
+    /// Where the gate of what is on air follows the ledger, if it has forgotten.
+    pub fence: Fence,
     /// Whose tokens are let in.
     pub tokens: Tokens,
     /// How viewers are answered.
@@ -155,7 +157,7 @@ impl Sockets {
         let broadcast = parameter("broadcast_id")
             .and_then(|id| id.parse::<BroadcastId>().ok())
             .ok_or_else(|| Error::invalid("broadcast_id", "the id of a broadcast"))?;
-        snapshot(&self.rooms, &self.catalog, &broadcast).await?;
+        snapshot(&self.rooms, &self.catalog, &self.fence, &broadcast).await?;
         let language = event
             .headers
             .iter()
@@ -243,7 +245,7 @@ impl Sockets {
         now: Timestamp,
     ) -> Result<(), Error> {
         let broadcast = connected.broadcast_id.clone();
-        let room = snapshot(&self.rooms, &self.catalog, &broadcast).await?;
+        let room = snapshot(&self.rooms, &self.catalog, &self.fence, &broadcast).await?;
         let head = room.seq;
         let missed = match last_seq {
             Some(seen) if seen <= head => {

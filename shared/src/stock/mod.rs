@@ -8,6 +8,7 @@
 //! | `sold:<product>` | units in confirmed orders. What is granted, not left and not sold is held by orders not settled |
 //! | `granted:<product>` | `<units> <grant version>`: what the ledger granted, as far as the gate knows. After a withdrawal also ` <token> <units withdrawn> <at ms>`, until the next grant |
 //! | `air:<product>` | `<live price> <per-viewer limit, 0 is none> <from ms> <until ms>`: the terms it sells at |
+//! | `aired:<product>` | which change of the terms that is; an older one never replaces a newer one |
 //! | `taken:<product>:<viewer>` | units the viewer has in orders that did not fail |
 //! | `hold:<order>` | `<state> <revision> <deadline ms> <accepted ms> <fingerprint> <viewer>` then `<product> <units> <price>` a line |
 //! | `sweeping` | until when somebody looks after the expired holds (ms) |
@@ -32,6 +33,7 @@
 //!
 //! One verb a file, its script beside it. A script answers with a word; a repeated call does nothing more than the first.
 
+mod air;
 mod confirm;
 mod expired;
 mod extend;
@@ -53,7 +55,7 @@ pub use extend::Extended;
 pub use grant::{Granted, WITHDRAWAL_GRACE};
 pub use release::Released;
 pub use reopen::Reopened;
-pub use repair::Repaired;
+pub use repair::{Correction, Repaired};
 pub use reserve::{Refusal, Reservation, Reserved};
 pub use restore::Restored;
 use serde::{Deserialize, Serialize};

@@ -18,8 +18,17 @@ pub enum Repaired {
     Moved,
 }
 
+/// By how much the gate's counts of a product are put right. What is held follows: it is neither left nor sold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Correction {
+    /// Units that become free (or, negative, no longer are).
+    pub left: i64,
+    /// Units that count as sold from now on (or, negative, no longer do).
+    pub sold: i64,
+}
+
 impl Gate {
-    /// Adds `delta` units to what is free of `product` at `source`, if its stock still has the version `seen_version`.
+    /// Puts the counts of `product` at `source` right, if its stock still has the version `seen_version`.
     ///
     /// # Errors
     /// Redis cannot be reached, or did not answer in time; asking again is safe.
@@ -27,11 +36,14 @@ impl Gate {
         &self,
         source: &Source,
         product: &ProductId,
-        delta: i64,
+        correction: Correction,
         seen_version: u64,
     ) -> Result<Repaired, RedisError> {
         let mut call = SCRIPT.key(self.keys.gate(source));
-        call.arg(product.as_str()).arg(delta).arg(seen_version);
+        call.arg(product.as_str())
+            .arg(correction.left)
+            .arg(correction.sold)
+            .arg(seen_version);
         let word: String = self.redis.run(&call).await?;
         match word.as_str() {
             "repaired" => Ok(Repaired::Now),

@@ -17,14 +17,12 @@ const SCAN_COUNT: usize = 1_000;
 /// What the gate knows of a product at a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateStock {
-    /// Units free.
-    pub left: u64,
-    /// Units it lacks: the ledger took more than were free. Nothing is sold before they are made good.
-    pub owed: u64,
-    /// Units in unsettled orders.
-    pub held: u64,
+    /// Units free. Negative if the ledger took more than were free: nothing is sold before they are made good.
+    pub left: i64,
+    /// Units in unsettled orders: what is granted, and neither left nor sold.
+    pub held: i64,
     /// Units granted, as far as the gate knows; less what is withdrawn for a move under way.
-    pub granted: u64,
+    pub granted: i64,
     /// Grows with every change.
     pub version: u64,
 }
@@ -70,16 +68,10 @@ impl Gate {
                     return Ok(None);
                 };
                 let (left, version) = parse_stock(stock)?;
-                let granted = number(&mut granted.split(' '))?;
-                let held = i128::from(granted)
-                    - i128::from(left)
-                    - i128::from(number(&mut sold.split(' '))?);
-                let [left, owed, held] = [i128::from(left), -i128::from(left), held]
-                    .map(|units| u64::try_from(units).unwrap_or(0));
+                let granted = signed(granted)?;
                 Ok(Some(GateStock {
                     left,
-                    owed,
-                    held,
+                    held: granted - left - signed(sold)?,
                     granted,
                     version,
                 }))
@@ -173,6 +165,10 @@ pub(super) fn parse_hold(record: &str) -> Result<HoldState, RedisError> {
         viewer,
         revision,
     })
+}
+
+fn signed(record: &str) -> Result<i64, RedisError> {
+    i64::try_from(number(&mut record.split(' '))?).map_err(|_| malformed("too many units"))
 }
 
 /// Reads a `stock:<product>` record: units free, and the version. A gate that followed a smaller grant may owe units; then
