@@ -696,7 +696,10 @@ async fn only_a_hold_nobody_else_has_seen_is_undone() {
         Extended::Until(seconds(400))
     );
     assert_eq!(stage.undo(&order_id).await, Undone::Kept);
-    assert_eq!(stage.expired(seconds(400), 9).await, [order_id.clone()]);
+    assert_eq!(
+        stage.expired(seconds(400), 9).await,
+        std::slice::from_ref(&order_id)
+    );
     assert_eq!(stage.confirm(&order_id, 2).await, Confirmed::Now);
     assert_eq!(stage.undo(&order_id).await, Undone::Kept);
 
