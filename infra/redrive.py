@@ -33,7 +33,7 @@ PARKED = {
 }
 # Shown, and left to its function.
 LEFT_ALONE = "OrdersDeadLetterQueue"
-FUNCTION_OF_LEFT_ALONE = "order-dead-letter"
+ITS_FUNCTION = "order-dead-letter"
 
 # Messages stay hidden from others while we go through a queue, or we would meet the same ones again. If this program
 # dies in between they come back by themselves after so long.
@@ -280,7 +280,7 @@ def list_all(place):
             print("  더 있음 · there are more: not all were looked at")
         if queue == LEFT_ALONE:
             if messages or hidden:
-                print(f"  {FUNCTION_OF_LEFT_ALONE}가 스스로 끝냅니다 · {FUNCTION_OF_LEFT_ALONE} settles these by itself")
+                print(f"  {ITS_FUNCTION}가 스스로 끝냅니다 · {ITS_FUNCTION} settles these by itself")
         else:
             found += len(messages)
     print()
@@ -354,7 +354,7 @@ def move_all(place, wanted):
     unknown = set() if wanted is None else wanted - outcome.seen()
     if unknown:
         print(f"없는 메시지 · no such message: {', '.join(sorted(unknown))}")
-        print(f"  해결 · fix: {LIST_FIX}; {LEFT_ALONE} is left to {FUNCTION_OF_LEFT_ALONE}")
+        print(f"  해결 · fix: {LIST_FIX}; {LEFT_ALONE} is left to {ITS_FUNCTION}")
     whole = not (outcome.doubled or outcome.refused or unknown or (wanted is None and outcome.unfinished))
     return DONE if whole else NOT_ALL
 
@@ -439,6 +439,10 @@ REFUSED_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+RIGHTS = (
+    "cloudformation:DescribeStacks; "
+    "sqs:GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, SendMessage, DeleteMessage"
+)
 NO_SUCH_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 
 
@@ -459,9 +463,8 @@ def explain(error, local=False):
         if code in NO_SUCH_QUEUE:
             fix = LOCAL_FIX if local else "`sam deploy`"
             return Problem(f"큐가 없음 · no such queue: {said}", fix)
-        rights = "cloudformation:DescribeStacks, sqs:GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, SendMessage, DeleteMessage"
         if code.startswith("AccessDenied"):
-            return Problem(f"권한이 없음 · {error.operation_name} is not allowed: {said}", rights)
+            return Problem(f"권한이 없음 · {error.operation_name} is not allowed: {said}", RIGHTS)
         return Problem(f"{error.operation_name}: {code} {said}", "다시 실행 · run it again")
     if isinstance(error, (aws.HTTPClientError, aws.ConnectionError)):
         if local:
