@@ -1,6 +1,6 @@
 # Few verbs; `make` alone prints them.
 .DEFAULT_GOAL := help
-.PHONY: help build live test lint bench clean
+.PHONY: help build live test lint bench redrive clean
 
 FUNCTIONS := $(notdir $(patsubst %/,%,$(wildcard functions/*/)))
 
@@ -19,6 +19,7 @@ test: ## the template and all tests
 	infra/install.sh --lint
 	cargo build --workspace
 	.onepool/lint-venv/bin/cfn-lint template.yaml
+	.onepool/venv/bin/python -m unittest discover --start-directory infra --pattern '*_test.py'
 	cargo test --workspace
 
 lint: ## formatting, clippy, licences and advisories
@@ -31,6 +32,10 @@ bench: ## measures our own processes, optimised
 	infra/install.sh --bench
 	cargo build --release $(addprefix -p ,$(FUNCTIONS))
 	cargo run --release -p onepool-bench
+
+redrive: ## messages that wait for a person: lists them; MESSAGES=all or <id>,<id> puts them back (STACK=name: in AWS)
+	@infra/install.sh --venv
+	@.onepool/venv/bin/python infra/redrive.py
 
 clean: ## what was built and installed here
 	cargo clean

@@ -3,17 +3,19 @@
 # Safe to run again: with nothing to do it ends at once.
 #
 #   infra/install.sh            redis-server, .onepool/venv
-#   infra/install.sh --lint     and cfn-lint in .onepool/lint-venv
-#   infra/install.sh --bench    and valgrind
+#   infra/install.sh --venv     .onepool/venv alone
+#   infra/install.sh --lint     both, and cfn-lint in .onepool/lint-venv
+#   infra/install.sh --bench    both, and valgrind
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-lint=no bench=no
+server=yes lint=no bench=no
 for flag in "$@"; do
   case "$flag" in
+    --venv) server=no ;;
     --lint) lint=yes ;;
     --bench) bench=yes ;;
-    *) sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2 ;;
+    *) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2 ;;
   esac
 done
 
@@ -78,7 +80,7 @@ venv() {
 }
 
 started=$SECONDS
-tool redis-server redis-server redis
+[ "$server" = no ] || tool redis-server redis-server redis
 venv .onepool/venv infra/live/requirements.txt
 [ "$lint" = no ] || venv .onepool/lint-venv infra/lint-requirements.txt
 [ "$bench" = no ] || tool valgrind valgrind valgrind

@@ -1,4 +1,4 @@
-"""Starts the local AWS (ministack) with five of its edges filed off.
+"""Starts the local AWS (ministack) with six of its edges filed off.
 
 Each is where the emulator differs from AWS in a way that Onepool can see. They are mended here, beside the emulator,
 so that neither template.yaml nor a function knows which of the two it runs on.
@@ -18,6 +18,7 @@ socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 from ministack import app  # noqa: E402
 from ministack.core import lambda_runtime  # noqa: E402
 from ministack.services import apigateway, lambda_svc  # noqa: E402
+from ministack.services.cloudformation import provisioners  # noqa: E402
 
 # 2. CloudFormation parameters are strings, and MaximumConcurrency is compared as a number: a mapping whose value came
 #    from `!Ref` would raise in the poll loop and never deliver.
@@ -86,7 +87,27 @@ preflight, headers_of = apigateway._cors_preflight_response, apigateway._cors_re
 apigateway._cors_preflight_response = lambda *args: preflight(*with_api_names(*args))
 apigateway._cors_response_headers = lambda *args: headers_of(*with_api_names(*args))
 
-# 5. What the functions log goes to CloudWatch Logs only: keep it in a file too, where a person looks for it.
+# 5. CloudFormation did not tell Lambda how many invocations of a function may run at once: a function that is to be alone
+#    was not.
+functions_of_templates = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+
+
+def with_reserved_concurrency(provision, properties_at):
+    def provision_and_reserve(*args, **named):
+        name, attributes = provision(*args, **named)
+        reserved = args[properties_at].get("ReservedConcurrentExecutions")
+        # Text, where it came from a parameter.
+        lambda_svc._functions[name]["concurrency"] = None if reserved is None else int(reserved)
+        return name, attributes
+
+    return provision_and_reserve
+
+
+# (logical id, properties, ...) and (physical id, old properties, new properties, ...)
+for verb, properties_at in (("create", 1), ("update", 2)):
+    functions_of_templates[verb] = with_reserved_concurrency(functions_of_templates[verb], properties_at)
+
+# 6. What the functions log goes to CloudWatch Logs only: keep it in a file too, where a person looks for it.
 if log_path := os.environ.get("ONEPOOL_FUNCTIONS_LOG"):
     log_file = open(log_path, "a", buffering=1, encoding="utf-8")
     pump_output = lambda_runtime.ProvidedWorker._pump_output

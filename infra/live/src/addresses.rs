@@ -37,6 +37,8 @@ pub struct Addresses {
     pub pids: BTreeMap<&'static str, u32>,
     /// The AWS endpoint that all of it is deployed to.
     pub aws: String,
+    /// The region it is deployed to there.
+    pub region: &'static str,
     /// The outputs of the stack.
     pub stack: BTreeMap<String, String>,
     /// The queues of the stack by logical id.

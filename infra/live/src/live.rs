@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::addresses::{Addresses, Demo, Tokens};
-use crate::aws::Aws;
+use crate::aws::{Aws, REGION};
 use crate::config::Config;
 use crate::deploy::{self, Stack, Surroundings};
 use crate::error::Result;
@@ -50,6 +50,7 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
     };
     let stack = deploy::deploy(&emulator.aws, config, &around).await?;
     let gateway = gateway::open(config, &emulator.aws, &stack).await?;
+    payments.send_webhooks_to(&gateway.http).await?;
 
     let mut pids = BTreeMap::from([("onepool-live", std::process::id()), ("redis", redis.pid)]);
     pids.extend(emulator.pid.map(|pid| ("emulator", pid)));
@@ -71,6 +72,7 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
         },
         pids,
         aws: emulator.aws.endpoint.clone(),
+        region: REGION,
         stack: stack.outputs.clone(),
         queues: stack.queues.clone(),
         demo: None,

@@ -2,10 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::processes::{Orphan, Processes};
 use crate::say;
+
+/// The route of `template.yaml` that hears of payments.
+const WEBHOOK_ROUTE: &str = "/payments/webhook";
 
 /// Where payments go.
 pub struct Payments {
@@ -13,6 +18,25 @@ pub struct Payments {
     pub url: String,
     /// Its process, when it is ours.
     pub pid: Option<u32>,
+}
+
+impl Payments {
+    /// Has the sandbox tell the HTTP API at `http` what becomes of payments. A gateway that was given is told where to send
+    /// them in its own console.
+    pub async fn send_webhooks_to(&self, http: &str) -> Result<()> {
+        if self.pid.is_none() {
+            return Ok(());
+        }
+        let answer = reqwest::Client::new()
+            .put(format!("{}/sandbox/webhook", self.url))
+            .json(&json!({ "url": format!("{http}{WEBHOOK_ROUTE}") }))
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status);
+        answer
+            .map(drop)
+            .context(|| "the payment sandbox was not told where its webhooks go".into())
+    }
 }
 
 /// Starts the sandbox, unless the configuration names another gateway.

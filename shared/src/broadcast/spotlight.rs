@@ -72,8 +72,13 @@ impl Studio {
         }
         let live_price = price("live_price", body.live_price)?;
         let product = self.catalog.product(&body.product_id).await?;
+        let mut fenced = None;
         for _ in 0..MAX_TRIES {
-            self.require_live(broadcast).await?;
+            match &fenced {
+                // Its units may have come after the end had taken all there were.
+                Some(spotlight) => self.stay_on_air(request, broadcast, spotlight).await?,
+                None => self.require_live(broadcast).await?,
+            }
             let placeholder = Spotlight {
                 product_id: body.product_id.clone(),
                 live_price,
@@ -111,6 +116,7 @@ impl Studio {
                 self.stay_on_air(request, broadcast, &spotlight).await?;
                 return self.show(broadcast, &product, &spotlight, now).await;
             }
+            fenced = Some(spotlight);
         }
         Err(Error::Conflict)
     }
@@ -133,7 +139,12 @@ impl Studio {
             .map(|live_price| price("live_price", live_price))
             .transpose()?;
         let details = self.catalog.product(product).await?;
+        let mut fenced = None;
         for _ in 0..MAX_TRIES {
+            if let Some(spotlight) = &fenced {
+                // Its units may have come after the end had taken all there were.
+                self.stay_on_air(request, broadcast, spotlight).await?;
+            }
             let known = self.on_air(broadcast, product).await?;
             if known.was_changed_by(&request.id) {
                 return self.show(broadcast, &details, &known, now).await;
@@ -159,6 +170,7 @@ impl Studio {
                 self.stay_on_air(request, broadcast, &spotlight).await?;
                 return self.show(broadcast, &details, &spotlight, now).await;
             }
+            fenced = Some(spotlight);
         }
         Err(Error::Conflict)
     }

@@ -12,9 +12,11 @@ use metrics::{counter, gauge};
 
 use super::{OrderStatus, process::Settlement, sweep::Sweep};
 use crate::{
+    broadcast::fence::{self, Cause},
     catalog::{BroadcastStatus, Catalog},
     clock::{self, Timestamp},
     error::Error,
+    id,
     ledger::{StockRow, TraceEntry},
     queue::Queue,
     stock::{Correction, Granted, Repaired, Source},
@@ -106,7 +108,16 @@ impl Reconcile {
         for row in rows {
             match self.compare(&row, &mut report).await {
                 Ok(Some(look)) if !look.agrees() => suspects.push((row, look)),
-                Ok(_) => {}
+                Ok(Some(_)) => {
+                    if let Err(error) = self.clear(&row).await {
+                        failed(
+                            &mut report,
+                            &error,
+                            "clearing the fence of an ended broadcast",
+                        );
+                    }
+                }
+                Ok(None) => {}
                 Err(error) => failed(&mut report, &error, "comparing a source"),
             }
         }
@@ -269,30 +280,46 @@ impl Reconcile {
     /// Fills a gate that knows nothing, if its source sells. Returns whether it did.
     async fn load(&self, row: &StockRow) -> Result<bool, Error> {
         let now = clock::now();
+        let gate = &self.sweep.fence.gate;
         if let Source::Live(broadcast) = &row.source {
             let spotlight = self.catalog.spotlight(broadcast, &row.product_id).await?;
-            let Some(spotlight) = spotlight.filter(|spotlight| spotlight.open) else {
-                self.rest(row).await?;
+            let Some(spotlight) = spotlight else {
                 return Ok(false);
             };
             let terms = spotlight.terms();
-            let gate = &self.sweep.fence.gate;
             gate.load_terms(&row.source, &row.product_id, &terms)
                 .await?;
         }
-        let granted = self.sweep.fence.gate.grant(row, now).await?;
-        Ok(granted == Granted::Loaded)
+        Ok(gate.grant(row, now).await? == Granted::Loaded)
     }
 
-    /// The fence of a broadcast that is over, with nothing left in it, need not be compared for ever.
-    async fn rest(&self, row: &StockRow) -> Result<(), Error> {
-        if let Source::Live(broadcast) = &row.source
-            && row.unsold == 0
-            && self.catalog.broadcast(broadcast).await?.status == BroadcastStatus::Ended
-        {
-            self.sweep.fence.ledger.rest(row).await?;
+    /// The fence of a broadcast that is over: what is left in it belongs to the pool, and once nothing is, it need not be
+    /// looked at for ever.
+    async fn clear(&self, row: &StockRow) -> Result<(), Error> {
+        let Source::Live(broadcast) = &row.source else {
+            return Ok(());
+        };
+        if self.catalog.broadcast(broadcast).await?.status != BroadcastStatus::Ended {
+            return Ok(());
         }
-        Ok(())
+        let fence = &self.sweep.fence;
+        if row.unsold == 0 {
+            return fence.ledger.rest(row).await;
+        }
+        let product = &row.product_id;
+        let seen = row.version.to_string();
+        let cause = Cause {
+            id: id::digest(
+                &["left over", broadcast.as_str(), product.as_str(), &seen],
+                16,
+            ),
+            fingerprint: "left over".to_owned(),
+            text: format!("left over in {broadcast}"),
+            by: "reconcile".to_owned(),
+        };
+        let everything = (0, fence::ALL);
+        let returned = fence.give_back(broadcast, product, everything, &cause, clock::now());
+        returned.await.map(drop)
     }
 }
 
