@@ -1,5 +1,5 @@
 //! `burst.*`: one product, a show's worth of orders, several processes that settle them, messages that come twice and
-//! transactions that meet: what is lost, and what is counted twice?
+//! transactions that meet, charges that go wrong: what is lost, and what is counted twice?
 
 use std::{collections::HashSet, time::Duration};
 
@@ -30,6 +30,8 @@ const TWICE_PERCENT: u64 = 3;
 const DECLINED_PERCENT: usize = 1;
 /// Of a thousand transactions, how many meet another one. No emulator does that by itself.
 const CONFLICTS_PER_MILLE: u32 = 50;
+/// Of a thousand charges, how many go wrong at the gateway. Half of them are made; the orders of the others come again.
+const PAYMENT_FAULTS_PER_MILLE: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What the tables say at the end.
@@ -61,6 +63,7 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
 
     let settling = shop.settling(PROCESSES)?;
     shop.aws.have_transactions_meet(CONFLICTS_PER_MILLE);
+    shop.payments.falter(PAYMENT_FAULTS_PER_MILLE);
     let how = Delivering {
         batch: BATCH,
         twice_percent: TWICE_PERCENT,
@@ -79,10 +82,11 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
     report.add(DOUBLED, doubled as f64, "orders");
     report.note(format!(
         "burst: concurrency {PROCESSES}, batch {BATCH}, {:.0} orders/s; {} messages came twice, {} deliveries failed and came \
-         again, {conflicts} transactions met another one; {} orders are confirmed, {} failed, {sold} units are sold",
+         again, {conflicts} transactions met another one, {} charges went wrong; {} orders are confirmed, {} failed, {sold} units are sold",
         orders as f64 / delivered.elapsed.as_secs_f64(),
         delivered.twice,
         delivered.again,
+        shop.payments.faults(),
         found.confirmed,
         found.failed,
     ));

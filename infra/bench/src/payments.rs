@@ -18,6 +18,15 @@ use crate::{
 /// Billing keys that begin so are refused.
 pub const DECLINED: &str = "decline";
 
+/// How a charge goes wrong, when it is to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// It is not made, and its caller is told that something broke.
+    NotMade,
+    /// It is made, and its caller is told that something broke.
+    AnswerLost,
+}
+
 /// Speaks the two calls that settling an order makes: charging a billing key, and looking an order up.
 pub struct Payments {
     /// Where it listens.
@@ -31,6 +40,9 @@ struct Books {
     charges: HashMap<String, Vec<String>>,
     /// By Idempotency-Key, the first answer.
     answers: HashMap<String, (&'static str, String)>,
+    /// Of a thousand charges, how many go wrong.
+    faults_per_mille: u32,
+    faults: u64,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +68,16 @@ impl Payments {
         Ok(Self { address, books })
     }
 
+    /// From now on so many of a thousand charges go wrong: half of them are made nonetheless.
+    pub fn falter(&self, per_mille: u32) {
+        lock(&self.books).faults_per_mille = per_mille;
+    }
+
+    /// Charges that went wrong.
+    pub fn faults(&self) -> u64 {
+        lock(&self.books).faults
+    }
+
     /// Charges beyond the first of each order.
     pub fn double_charges(&self) -> u64 {
         let books = lock(&self.books);
@@ -78,12 +100,18 @@ impl Books {
         let line = request.line();
         if let Some(rest) = line.strip_prefix("POST /v1/billing/") {
             let key = request.header("idempotency-key").unwrap_or_default();
-            if let Some(first) = self.answers.get(key) {
-                return first.clone();
+            let fault = self.fault();
+            if fault != Some(Fault::NotMade) && !self.answers.contains_key(key) {
+                let answer = self.charge(rest, &request.body);
+                self.answers.insert(key.to_owned(), answer);
             }
-            let answer = self.charge(rest, &request.body);
-            self.answers.insert(key.to_owned(), answer.clone());
-            return answer;
+            return match (fault, self.answers.get(key)) {
+                (None, Some(answer)) => answer.clone(),
+                _ => refusal(
+                    "500 Internal Server Error",
+                    "FAILED_INTERNAL_SYSTEM_PROCESSING",
+                ),
+            };
         }
         let order = line
             .strip_prefix("GET /v1/payments/orders/")
@@ -93,6 +121,18 @@ impl Books {
             Some(payment) => ("200 OK", payment.clone()),
             None => refusal("404 Not Found", "NOT_FOUND_PAYMENT"),
         }
+    }
+
+    fn fault(&mut self) -> Option<Fault> {
+        if fastrand::u32(..1_000) >= self.faults_per_mille {
+            return None;
+        }
+        self.faults += 1;
+        Some(if self.faults.is_multiple_of(2) {
+            Fault::NotMade
+        } else {
+            Fault::AnswerLost
+        })
     }
 
     fn charge(&mut self, billing_key: &str, body: &[u8]) -> (&'static str, String) {
@@ -148,5 +188,21 @@ mod tests {
         assert_eq!(books.charges["o1"].len(), 2);
         assert_eq!(charge(&mut books, "k3", "decline-1"), "403 Forbidden");
         assert_eq!(books.charges["o1"].len(), 2);
+    }
+
+    #[test]
+    fn a_charge_that_goes_wrong_may_be_made_and_is_made_once() {
+        let mut books = Books {
+            faults_per_mille: 1_000,
+            ..Books::default()
+        };
+        let broke = "500 Internal Server Error";
+        assert_eq!(charge(&mut books, "k1", "bk"), broke);
+        assert_eq!(books.charges["o1"].len(), 1);
+        assert_eq!(charge(&mut books, "k2", "bk"), broke);
+        assert_eq!(books.charges["o1"].len(), 1);
+        books.faults_per_mille = 0;
+        assert_eq!(charge(&mut books, "k1", "bk"), "200 OK");
+        assert_eq!(books.charges["o1"].len(), 1);
     }
 }
