@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -37,7 +37,7 @@ pub struct Delivering {
 
 #[derive(Default)]
 struct State {
-    bodies: Vec<String>,
+    bodies: Arc<Vec<String>>,
     batch: usize,
     ready: VecDeque<Delivery>,
     later: Vec<(Instant, Delivery)>,
@@ -136,7 +136,7 @@ impl Messages {
         let started = {
             let mut state = self.lock();
             *state = State {
-                bodies,
+                bodies: Arc::new(bodies),
                 batch: how.batch,
                 ready,
                 handed_out: state.handed_out,
@@ -231,14 +231,16 @@ impl Work for Messages {
         state.waiting -= 1;
         let size = state.batch.min(state.ready.len());
         let batch: Vec<Delivery> = state.ready.drain(..size).collect();
-        let records: Vec<Value> = batch
-            .iter()
-            .map(|delivery| delivery.record(&state.bodies[delivery.message]))
-            .collect();
+        let bodies = Arc::clone(&state.bodies);
         let number = state.handed_out;
         state.handed_out += 1;
-        state.in_flight.insert(number, batch);
+        state.in_flight.insert(number, batch.clone());
+        // The others need not wait for the event to be written.
         drop(state);
+        let records: Vec<Value> = batch
+            .iter()
+            .map(|delivery| delivery.record(&bodies[delivery.message]))
+            .collect();
         (number, json!({ "Records": records }).to_string())
     }
 

@@ -2,7 +2,7 @@
 //! takes orders, `order-process` settles them. So what is measured never looks other than what the functions write, and an
 //! order's message is spelled in one place only, which is not here.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -80,6 +80,7 @@ impl Shop {
                 .collect(),
             what,
         };
+        eprintln!("{what}: going on air (products: {products})");
         let load = Arc::new(Load::default());
         let _admins = function::start_all("broadcast-admin", ADMINS, &load, shop.services())?;
         let broadcast = json!({ "title": "벤치" });
@@ -97,9 +98,8 @@ impl Shop {
         let stock = json!({ "delta": units, "reason": "bench" });
         let path = |product: &str| format!("/products/{product}/stock");
         shop.ask(&load, "POST", path, &stock, products)?;
-        let on_air: Vec<String> = shop.products.clone();
         let mut events = Vec::with_capacity(products);
-        for product in on_air {
+        for product in &shop.products {
             let body = json!({
                 "product_id": product,
                 "live_price": 39_000,
@@ -107,12 +107,10 @@ impl Shop {
                 "per_viewer_limit": 2,
             });
             let path = format!("{broadcast}/products/spotlight");
+            // Named in the body here, so each product has one of its own.
             events.push(shop.events.studio("POST", &path, &body)?);
         }
         load.run(events, ADMINS, PATIENCE)?;
-        if products > 1 {
-            eprintln!("{what}: {products} products are on air");
-        }
         Ok(shop)
     }
 
@@ -209,7 +207,7 @@ impl Shop {
     pub fn rows(&self) -> Result<Vec<Row>> {
         let source = format!("source#live:{}", self.broadcast);
         let items = self.aws.dynamodb()?.items(function::STOCK_TABLE)?;
-        let mut rows = std::collections::HashMap::new();
+        let mut rows = HashMap::new();
         for item in &items {
             if dynamodb::text(item, "sk")? == source {
                 let [sold, unsold] = ["sold", "unsold"].map(|name| dynamodb::number(item, name));
