@@ -85,23 +85,10 @@ const VERBS: [Verb; 5] = [
         figure: "grant.redis_cpu_us",
         script: include_str!("../../../shared/src/stock/grant.lua"),
         subjects: 1,
-        prepare: |redis, subjects| {
-            let known = |product: usize| {
-                encode(&[
-                    "HSET",
-                    gate::GATE,
-                    &format!("stock:sku-{product}"),
-                    "100 1700000000000000",
-                    &format!("granted:sku-{product}"),
-                    "100 1",
-                ])
-            };
-            let commands: Vec<String> = (0..subjects).map(known).collect();
-            redis.ask_all(&commands).map(drop)
-        },
+        prepare: products,
         // The second grant of each product: twice the units of the first.
         call: |product, _| {
-            let product = format!("sku-{product}");
+            let product = product_id(product);
             words(&[
                 "1",
                 gate::GATE,
@@ -205,6 +192,27 @@ fn holds(redis: &mut Client, orders: usize) -> Result<()> {
         Some(answer) => Err(format!("a hold was answered {answer:?}").into()),
         None => Ok(()),
     }
+}
+
+/// A gate that knows so many products, by their first grants.
+fn products(redis: &mut Client, products: usize) -> Result<()> {
+    let known = |number: usize| {
+        let product = product_id(number);
+        encode(&[
+            "HSET",
+            gate::GATE,
+            &format!("stock:{product}"),
+            "100 1700000000000000",
+            &format!("granted:{product}"),
+            "100 1",
+        ])
+    };
+    let commands: Vec<String> = (0..products).map(known).collect();
+    redis.ask_all(&commands).map(drop)
+}
+
+fn product_id(number: usize) -> String {
+    format!("sku-{number:04}")
 }
 
 /// The orders from the first on, of the one gate.
