@@ -312,7 +312,7 @@ async fn a_send_that_is_refused_gives_the_units_back_and_one_without_an_answer_k
 }
 
 #[tokio::test]
-async fn a_retry_after_a_refused_send_is_not_told_that_it_is_accepted() {
+async fn a_retry_after_a_refused_send_is_an_order_like_any_other() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
     let order = async || {
@@ -322,8 +322,13 @@ async fn a_retry_after_a_refused_send_is_not_told_that_it_is_accepted() {
     };
     shop.wire.fail("SendMessage", Fault::Refused(400), 1);
     assert_eq!(order().await, 503);
-    assert_eq!(order().await, 503, "accepted, and on no queue");
-    shop.quiet(&show.product).await;
+    assert_eq!(order().await, 202);
+    shop.process(10, 1).await;
+    assert_eq!(
+        shop.quiet(&show.product).await["stock"]["sold"],
+        1,
+        "accepted, and on no queue"
+    );
 }
 
 #[tokio::test]

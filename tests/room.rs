@@ -331,7 +331,7 @@ async fn who_comes_back_gets_exactly_what_was_missed() {
 
     let mut from_the_future = Viewer::connect(&shop, &show, "u3", "c4").await;
     from_the_future
-        .send(json!({ "type": "join", "last_seq": 1_000_000 }))
+        .send(json!({ "type": "join", "last_seq": 1_u64 << 53 }))
         .await;
     assert_eq!(Viewer::of(&from_the_future.read(), "init").len(), 1);
 }
@@ -449,6 +449,12 @@ async fn chatter(shop: &Shop, show: &Show, message: &str) {
         .expect("appends");
 }
 
+/// The room's sequence number.
+async fn head(shop: &Shop, show: &Show) -> u64 {
+    let room = shop.rooms.snapshot(&show.broadcast).await;
+    room.expect("answers").expect("is known").seq
+}
+
 fn ask(token: &str, sent: Option<(u64, u64)>) -> Ask<'_> {
     Ask {
         token,
@@ -546,6 +552,7 @@ async fn the_next_pump_sends_the_very_frame_that_was_on_the_way() {
 async fn who_was_away_longer_than_the_log_gets_the_room_anew() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
+    let seen = head(&shop, &show).await;
     for message in ["1", "2", "3"] {
         chatter(&shop, &show, message).await;
     }
@@ -559,7 +566,9 @@ async fn who_was_away_longer_than_the_log_gets_the_room_anew() {
         .await
         .expect("trims");
     let mut viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
-    viewer.send(json!({ "type": "join", "last_seq": 1 })).await;
+    viewer
+        .send(json!({ "type": "join", "last_seq": seen }))
+        .await;
     assert_eq!(
         Viewer::of(&viewer.read(), "init").len(),
         1,
@@ -571,16 +580,121 @@ async fn who_was_away_longer_than_the_log_gets_the_room_anew() {
 async fn who_comes_back_does_not_get_what_was_for_another() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
+    let seen = head(&shop, &show).await;
     shop.order(&show, "u1", "k", json!(1), billing_key("bk"))
         .await;
     shop.process(10, 1).await;
     for (user, results) in [("u1", 1), ("u2", 0)] {
         let mut viewer = Viewer::connect(&shop, &show, user, user).await;
-        viewer.send(json!({ "type": "join", "last_seq": 1 })).await;
+        viewer
+            .send(json!({ "type": "join", "last_seq": seen }))
+            .await;
         assert_eq!(
             Viewer::of(&viewer.read(), "order_result").len(),
             results,
             "{user}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_is_appended_twice_by_one_call_counts_once_and_wakes_all_the_same() {
+    let redis = onepool_tests::RedisServer::start().await;
+    let mut plain = redis.plain().await;
+    let script = redis::Script::new(include_str!("../shared/src/room/append.lua"));
+    let mut append = async |token: &str| -> (u64, u8) {
+        let answer = script
+            .key("{demo}:room:b1")
+            .key("{demo}:log:b1")
+            .arg(1_000) // now
+            .arg(100) // between two wakes
+            .arg(10_000) // the log keeps
+            .arg(0) // chats
+            .arg(3) // likes
+            .arg(token)
+            .arg("") // to all
+            .arg("{}")
+            .invoke_async(&mut plain)
+            .await;
+        answer.expect("answers")
+    };
+    let first = append("0000000000000001").await;
+    assert_eq!(first, (1_000_001, 1), "a room starts at the time");
+    for n in 2..=20 {
+        assert_eq!(append(&format!("{n:016x}")).await, (1_000_000 + n, 0));
+    }
+    assert_eq!(append("0000000000000001").await, first);
+    for n in 21..=200 {
+        append(&format!("{n:016x}")).await;
+    }
+    let mut plain = redis.plain().await;
+    let (likes, known): (u64, String) = redis::cmd("HMGET")
+        .arg("{demo}:room:b1")
+        .arg(&["likes", "appended"])
+        .query_async(&mut plain)
+        .await
+        .expect("answers");
+    assert_eq!(likes, 600);
+    assert!(known.len() < 2_000, "what is remembered is bounded");
+}
+
+#[tokio::test]
+async fn a_register_whose_answer_was_lost_wakes_when_it_is_repeated() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let user = "u1".parse().expect("an id");
+    let later = clock::now() + Duration::from_secs(60);
+    let _of_the_show = shop.wire.take_messages("wakes");
+    for wakes in [1, 1] {
+        shop.rooms
+            .register(&show.broadcast, "c1", &user, 0, later)
+            .await
+            .expect("registers");
+        assert_eq!(shop.wire.take_messages("wakes").len(), wakes);
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_never_falls_even_when_redis_has_forgotten_the_room() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    for n in 0..50 {
+        chatter(&shop, &show, &n.to_string()).await;
+    }
+    let before = head(&shop, &show).await;
+    shop.redis.kill_and_restart().await;
+    let mut viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
+    viewer
+        .send(json!({ "type": "join", "last_seq": before }))
+        .await;
+    let events = viewer.read();
+    let init = Viewer::of(&events, "init")[0];
+    let after = init["seq"].as_u64().expect("a number");
+    assert!(after > before, "{after} after {before}");
+    shop.pump().await;
+    assert!(head(&shop, &show).await >= after);
+
+    shop.redis.kill_and_restart().await;
+    chatter(&shop, &show, "first of all").await;
+    let mut viewer = Viewer::connect(&shop, &show, "u2", "c2").await;
+    viewer.send(json!({ "type": "join" })).await;
+    assert!(Viewer::of(&viewer.read(), "init")[0]["seq"].as_u64() > Some(after));
+
+    // A pump that comes before anything else was said.
+    shop.redis.kill_and_restart().await;
+    let now = clock::now();
+    let leased = shop
+        .rooms
+        .lease(&show.broadcast, "a", now, now + LEASE)
+        .await;
+    assert!(leased.expect("answers"));
+    let claimed = shop
+        .rooms
+        .claim_frame(&show.broadcast, &ask("a", None), now)
+        .await
+        .expect("answers");
+    let Claim::Frame { head, .. } = claimed else {
+        panic!("no frame: {claimed:?}")
+    };
+    assert!(head > after);
 }

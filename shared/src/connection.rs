@@ -3,7 +3,9 @@
 //! One multiplexed connection a process, opened at the first call (never during start: a Redis that is down must not make
 //! a function crash-loop). A Lambda is frozen between invocations, so its socket may be dead without having said so, and
 //! after a failover it may lead to a replica: a timeout, a broken socket and READONLY all drop the connection, and the call
-//! is made once more on a fresh one. That is safe because every script answers a repeated call as it answered the first.
+//! is made once more on a fresh one. The first may have run all the same, so a repeated script must do nothing more than the
+//! first: most find what they wrote; `withdraw` and the room's `append` would not, so they carry a token and remember what
+//! they answered to it. `undo` cannot be repeated in any way, and goes through [`Redis::run_once`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -62,6 +64,21 @@ impl Redis {
             }
             answer => answer,
         }
+    }
+
+    /// Runs a script once, whatever becomes of it: for what must not be repeated.
+    ///
+    /// # Errors
+    /// As [`Redis::run`]; and a connection that went stale unnoticed is an error here.
+    pub async fn run_once<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, RedisError> {
+        let answer = script.invoke_async(&mut self.connection().await?).await;
+        if answer.as_ref().is_err_and(is_stale) {
+            self.drop_connection().await;
+        }
+        answer
     }
 
     /// Sends commands whose repetition does no harm, as one transaction or pipeline.

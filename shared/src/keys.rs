@@ -25,10 +25,22 @@ impl Keys {
         format!("{}:gate:{source}", self.tag)
     }
 
-    /// List: the orders holding units of a source, in the order of their deadlines.
+    /// List: the orders that took units of a source with their deadlines, in the order in which they did.
     #[must_use]
     pub fn deadlines(&self, source: &Source) -> String {
         format!("{}:deadlines:{source}", self.tag)
+    }
+
+    /// Sorted set: the orders whose holds got another deadline than they were taken with, by that deadline.
+    #[must_use]
+    pub fn extended(&self, source: &Source) -> String {
+        format!("{}:extended:{source}", self.tag)
+    }
+
+    /// String: the time up to which accepted orders are known to have been looked at, ms.
+    #[must_use]
+    pub fn watermark(&self) -> String {
+        format!("{}:watermark", self.tag)
     }
 
     /// Hash: the state of a room: sequence, pump lease, counts, products on air.
@@ -72,6 +84,8 @@ mod tests {
             "{demo}:gate:channel:coupang"
         );
         assert_eq!(keys.deadlines(&live), "{demo}:deadlines:live:b1");
+        assert_eq!(keys.extended(&live), "{demo}:extended:live:b1");
+        assert_eq!(keys.watermark(), "{demo}:watermark");
         assert_eq!(keys.room(&broadcast), "{demo}:room:b1");
         assert_eq!(keys.log(&broadcast), "{demo}:log:b1");
         assert_eq!(keys.viewers(&broadcast), "{demo}:viewers:b1");

@@ -12,20 +12,25 @@ pub const PRODUCT: &str = "sku-1";
 pub const GATE: &str = "{bench}:gate:live:b1";
 /// List: the orders that hold units.
 pub const DEADLINES: &str = "{bench}:deadlines:live:b1";
+/// Sorted set: the holds that got another deadline.
+pub const EXTENDED: &str = "{bench}:extended:live:b1";
+/// String: the time up to which accepted orders are known to have been looked at.
+pub const WATERMARK: &str = "{bench}:watermark";
 /// The script that is measured.
 pub const RESERVE: &str = include_str!("../../../shared/src/stock/reserve.lua");
 
 /// What `reserve.lua` is called with, keys first: one unit for an order of this viewer.
 pub fn reservation(order: &str, viewer: &str) -> Vec<String> {
-    let hold = format!("open 1700000300000 1700000000000 mfrggzdfmztwq2lk {viewer}");
     let words = [
-        "2",
+        "3",
         GATE,
         DEADLINES,
+        EXTENDED,
         order,
         "1700000000000",
+        "1700000300000",
+        "mfrggzdfmztwq2lk",
         viewer,
-        &hold,
         PRODUCT,
         "1",
     ];

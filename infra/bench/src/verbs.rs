@@ -18,6 +18,12 @@ const ROUNDS: usize = 5;
 /// Orders, or products, that the calls of a round are about.
 const SUBJECTS: usize = 10_000;
 const SUBJECTS_QUICK: usize = 1_000;
+/// The time of every call, ms.
+const NOW: &str = "1700000000000";
+/// After the deadline of every hold, ms.
+const LATER: &str = "1700000900000";
+/// Of the stock of every product.
+const STOCK_VERSION: &str = "1700000000000000";
 
 /// A script and how it is called.
 struct Verb {
@@ -46,13 +52,13 @@ const BARE: Verb = Verb {
     answer: "1",
 };
 
-const VERBS: [Verb; 5] = [
+const VERBS: [Verb; 12] = [
     Verb {
         figure: "confirm.redis_cpu_us",
         script: include_str!("../../../shared/src/stock/confirm.lua"),
         subjects: 1,
         prepare: holds,
-        call: orders,
+        call: settled_orders,
         answer: "confirmed",
     },
     Verb {
@@ -61,7 +67,7 @@ const VERBS: [Verb; 5] = [
         script: include_str!("../../../shared/src/stock/confirm.lua"),
         subjects: 100,
         prepare: holds,
-        call: orders,
+        call: settled_orders,
         answer: "confirmed",
     },
     Verb {
@@ -69,17 +75,72 @@ const VERBS: [Verb; 5] = [
         script: include_str!("../../../shared/src/stock/release.lua"),
         subjects: 1,
         prepare: holds,
-        call: orders,
+        call: settled_orders,
         answer: "released",
+    },
+    Verb {
+        figure: "reopen.redis_cpu_us",
+        script: include_str!("../../../shared/src/stock/reopen.lua"),
+        subjects: 1,
+        prepare: |redis, orders| {
+            holds(redis, orders)?;
+            let release = include_str!("../../../shared/src/stock/release.lua");
+            each(redis, orders, release, |number| settled_orders(number, 1))
+        },
+        call: |number, _| {
+            let order = order(number);
+            words(&["2", gate::GATE, gate::EXTENDED, &order, "2", LATER])
+        },
+        answer: "reopened",
+    },
+    Verb {
+        figure: "undo.redis_cpu_us",
+        script: include_str!("../../../shared/src/stock/undo.lua"),
+        subjects: 1,
+        prepare: holds,
+        call: |number, _| words(&["1", gate::GATE, &order(number)]),
+        answer: "undone",
+    },
+    Verb {
+        figure: "extend.redis_cpu_us",
+        script: include_str!("../../../shared/src/stock/extend.lua"),
+        subjects: 1,
+        prepare: holds,
+        call: |number, _| words(&["2", gate::GATE, gate::EXTENDED, &order(number), LATER]),
+        answer: LATER,
+    },
+    Verb {
+        // A sweep that lists a hundred orders, all of them due.
+        figure: "expired.redis_cpu_us",
+        script: include_str!("../../../shared/src/stock/expired.lua"),
+        subjects: 100,
+        prepare: holds,
+        call: |_, orders| {
+            let keys = ["3", gate::GATE, gate::DEADLINES, gate::EXTENDED];
+            let arguments = [LATER, &orders.to_string(), "1000", ""];
+            [words(&keys), words(&arguments)].concat()
+        },
+        answer: gate::BROADCAST,
     },
     Verb {
         figure: "withdraw.redis_cpu_us",
         script: include_str!("../../../shared/src/stock/withdraw.lua"),
         subjects: 1,
-        prepare: |redis, subjects| gate::open(redis, subjects as u64),
-        // One unit, of a gate that follows the first grant.
-        call: |_, _| words(&["1", gate::GATE, gate::PRODUCT, "1", "1", "1"]),
+        prepare: products,
+        call: withdrawal,
         answer: "withdrawn",
+    },
+    Verb {
+        figure: "restore.redis_cpu_us",
+        script: include_str!("../../../shared/src/stock/restore.lua"),
+        subjects: 1,
+        prepare: |redis, count| {
+            products(redis, count)?;
+            let withdraw = include_str!("../../../shared/src/stock/withdraw.lua");
+            each(redis, count, withdraw, |number| withdrawal(number, 1))
+        },
+        call: |number, _| words(&["1", gate::GATE, &product_id(number), "token"]),
+        answer: "restored",
     },
     Verb {
         figure: "grant.redis_cpu_us",
@@ -87,19 +148,28 @@ const VERBS: [Verb; 5] = [
         subjects: 1,
         prepare: products,
         // The second grant of each product: twice the units of the first.
-        call: |product, _| {
-            let product = product_id(product);
-            words(&[
-                "1",
-                gate::GATE,
-                "1700000000000",
-                &product,
-                "200",
-                "200",
-                "2",
-            ])
+        call: |number, _| {
+            let product = product_id(number);
+            let grant = ["60000", &product, "200", "200", "2"];
+            [words(&["1", gate::GATE, NOW]), words(&grant)].concat()
         },
         answer: "granted",
+    },
+    Verb {
+        figure: "repair.redis_cpu_us",
+        script: include_str!("../../../shared/src/stock/repair.lua"),
+        subjects: 1,
+        prepare: products,
+        call: |number, _| words(&["1", gate::GATE, &product_id(number), "1", STOCK_VERSION]),
+        answer: "repaired",
+    },
+    Verb {
+        figure: "watermark.redis_cpu_us",
+        script: include_str!("../../../shared/src/stock/watermark.lua"),
+        subjects: 1,
+        prepare: |_, _| Ok(()),
+        call: |number, _| words(&["1", gate::WATERMARK, &format!("17{number:011}")]),
+        answer: "17",
     },
 ];
 
@@ -174,24 +244,27 @@ fn cpu_us(
 /// A gate with so many open holds, of one unit each.
 fn holds(redis: &mut Client, orders: usize) -> Result<()> {
     gate::open(redis, orders as u64)?;
-    let script = redis.ask(&["SCRIPT", "LOAD", gate::RESERVE])?;
-    let reserve = |number: usize| {
-        let mut command = words(&["EVALSHA", &script]);
-        command.extend(gate::reservation(
-            &order(number),
-            &format!("viewer-{number:08}"),
-        ));
-        encode(&command)
-    };
-    let commands: Vec<String> = (0..orders).map(reserve).collect();
-    let answers = redis.ask_all(&commands)?;
-    match answers
-        .iter()
-        .find(|answer| !answer.starts_with("reserved"))
-    {
-        Some(answer) => Err(format!("a hold was answered {answer:?}").into()),
-        None => Ok(()),
-    }
+    each(redis, orders, gate::RESERVE, |number| {
+        gate::reservation(&order(number), &format!("viewer-{number:08}"))
+    })
+}
+
+/// Calls a script for each subject; a call that changed nothing shows when the verb that is measured finds another state.
+fn each(
+    redis: &mut Client,
+    subjects: usize,
+    script: &str,
+    call: impl Fn(usize) -> Vec<String>,
+) -> Result<()> {
+    let script = redis.ask(&["SCRIPT", "LOAD", script])?;
+    let commands: Vec<String> = (0..subjects)
+        .map(|subject| {
+            let mut command = words(&["EVALSHA", &script]);
+            command.extend(call(subject));
+            encode(&command)
+        })
+        .collect();
+    redis.ask_all(&commands).map(drop)
 }
 
 /// A gate that knows so many products, by their first grants.
@@ -202,7 +275,7 @@ fn products(redis: &mut Client, products: usize) -> Result<()> {
             "HSET",
             gate::GATE,
             &format!("stock:{product}"),
-            "100 1700000000000000",
+            &format!("100 {STOCK_VERSION}"),
             &format!("granted:{product}"),
             "100 1",
         ])
@@ -215,11 +288,18 @@ fn product_id(number: usize) -> String {
     format!("sku-{number:04}")
 }
 
-/// The orders from the first on, of the one gate.
-fn orders(first: usize, count: usize) -> Vec<String> {
+/// The orders from the first on, each at the first revision of the ledger.
+fn settled_orders(first: usize, count: usize) -> Vec<String> {
     let mut call = words(&["1", gate::GATE]);
-    call.extend((first..first + count).map(order));
+    call.extend((first..first + count).flat_map(|number| [order(number), "1".to_owned()]));
     call
+}
+
+/// One unit of a product, by the grant it is known by.
+fn withdrawal(number: usize, _count: usize) -> Vec<String> {
+    let product = product_id(number);
+    let arguments = [&product, "1", "1", "1", "token", NOW];
+    [words(&["1", gate::GATE]), words(&arguments)].concat()
 }
 
 fn order(number: usize) -> String {

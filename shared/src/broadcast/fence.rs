@@ -2,12 +2,13 @@
 //!
 //! The gate may promise less than the ledger granted for a moment, never more. So units that come to a source are granted
 //! in the ledger first and then in the gate; units that leave one are withdrawn from its gate first, then moved in the
-//! ledger. A crash between the two leaves units unsellable, not oversold, and the next grant brings them back.
+//! ledger. A crash between the two leaves units unsellable, not oversold: the same request, tried again, goes on with them, or
+//! a grant brings them back after [`WITHDRAWAL_GRACE`](crate::stock::WITHDRAWAL_GRACE).
 
 use crate::{
     clock::Timestamp,
     error::Error,
-    id::{BroadcastId, ProductId},
+    id::{self, BroadcastId, ProductId},
     ledger::{Change, Ledger, Moved, StockRow},
     stock::{Gate, Source, Withdrawn},
 };
@@ -199,6 +200,8 @@ impl Fence {
             }
             None => {}
         }
+        // Of the cause: the same request, tried again after it broke off, finds what it withdrew.
+        let token = id::digest(&["withdrawal", &cause.id], 16);
         for _ in 0..MAX_TRIES {
             let Some(row) = self.follow(from, product, now).await? else {
                 return if least == 0 {
@@ -209,7 +212,7 @@ impl Fence {
             };
             let units = match self
                 .gate
-                .withdraw(from, product, most, least, row.version)
+                .withdraw(from, product, (least, most), row.version, &token, now)
                 .await?
             {
                 Withdrawn::Units(0) => return Ok(0),
@@ -226,6 +229,9 @@ impl Fence {
                 now,
             );
             let moved = self.ledger.move_units(&change).await?;
+            if matches!(moved, Moved::Conflict | Moved::Short(_) | Moved::Stale) {
+                self.gate.restore(from, product, &token).await?;
+            }
             for source in [Some(from), to.as_ref()].into_iter().flatten() {
                 self.follow(source, product, now).await?;
             }

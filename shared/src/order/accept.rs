@@ -105,7 +105,7 @@ impl Orders {
                     }
                 );
                 if definite && taken_now {
-                    self.gate.release(&source, &order_id).await?;
+                    self.gate.undo(&source, &order_id).await?;
                 }
                 Err(error)
             }
@@ -155,7 +155,7 @@ impl Orders {
         };
         tracing::warn!(product.id = %product, source = %source, "the gate did not know a product; loading it from the ledger");
         self.gate
-            .set_terms(source, product, &spotlight.terms())
+            .load_terms(source, product, &spotlight.terms())
             .await?;
         self.gate.grant(&row, now).await?;
         Ok(())
@@ -216,6 +216,6 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::Conflict => Error::IdempotencyConflict,
         Refusal::Unknown(product) | Refusal::NotOnAir(product) => Error::NotOnAir(product),
         Refusal::LimitExceeded(product, left) => Error::LimitExceeded { product, left },
-        Refusal::SoldOut(product, left) => Error::SoldOut { product, left },
+        Refusal::SoldOut { product, left, .. } => Error::SoldOut { product, left },
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 
 /// Payments under way at once, in one batch.
 const PAYMENTS_AT_ONCE: usize = 16;
+/// The revision of an order that was reserved and then settled.
+const SETTLED: u64 = 2;
 
 /// Settles orders.
 pub struct Settlement {
@@ -182,9 +184,9 @@ impl Settlement {
             .iter()
             .partition(|(_, record)| record.status == OrderStatus::Confirmed);
         let mut errors = Vec::new();
-        let ids: Vec<&OrderId> = confirmed
+        let ids: Vec<(&OrderId, u64)> = confirmed
             .iter()
-            .map(|(_, record)| &record.order_id)
+            .map(|(_, record)| (&record.order_id, SETTLED))
             .collect();
         if let Err(error) = self.fence.gate.confirm(&source, &ids).await {
             tracing::warn!(error = %error, orders = ids.len(), "confirmed orders keep their holds; the queue brings them again");
@@ -218,7 +220,12 @@ impl Settlement {
         broadcast: &BroadcastId,
         record: &OrderRecord,
     ) -> Result<(), Error> {
-        let Released::Now(closed) = self.fence.gate.release(source, &record.order_id).await? else {
+        let (Released::Now(closed) | Released::Already(closed)) = self
+            .fence
+            .gate
+            .release(source, &record.order_id, SETTLED)
+            .await?
+        else {
             return Ok(());
         };
         for product in closed {

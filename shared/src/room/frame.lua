@@ -18,6 +18,7 @@ ARGV[5]  "1" to end the pump if there is nothing to send
 ARGV[6]  events the log keeps
 ARGV[7]  the time as viewers read it
 ARGV[8]  people watching, or "" if not known yet
+ARGV[9]  now, ms: a room without a sequence starts there, in microseconds, above everything that screens have seen
 
 Returns
   {"lost"}                                              another pump has the lease
@@ -27,7 +28,7 @@ Returns
 `served` is the viewers version that `from` was sent to: who registered later has only what came up to their registration.
 ]]
 local room, log, gate = KEYS[1], KEYS[2], KEYS[3]
-assert(#KEYS == 3 and #ARGV == 8, 'frame: wrong arguments')
+assert(#KEYS == 3 and #ARGV == 9 and tonumber(ARGV[9]), 'frame: wrong arguments')
 
 local state = {}
 local all = redis.call('HGETALL', room)
@@ -48,7 +49,7 @@ if ARGV[3] ~= '' then
   end
 end
 
-local seq = tonumber(state.seq or 0)
+local seq = tonumber(state.seq or ARGV[9] * 1000)
 local function append(event)
   seq = seq + 1
   redis.call('XADD', log, 'MAXLEN', '~', ARGV[6], string.format('%.0f-0', seq), 'to', '', 'event', event)

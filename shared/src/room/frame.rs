@@ -95,7 +95,8 @@ impl Rooms {
             .arg(
                 ask.people
                     .map_or_else(String::new, |people| people.to_string()),
-            );
+            )
+            .arg(now.millis());
         let answer: Vec<String> = self.redis.run(&call).await?;
         Ok(decode(answer)?)
     }

@@ -8,7 +8,8 @@
 //! | field | value |
 //! |---|---|
 //! | `broadcast`, `product:<id>` | the broadcast, and what is on air in it, as viewers read them (JSON) |
-//! | `seq` | sequence number of the last event |
+//! | `seq` | sequence number of the last event; a room starts at the time in microseconds, so that screens never see a smaller one, even after Redis lost its memory |
+//! | `appended` | `<token> <head> <wake> ` a call: what the latest `append` calls were answered, for one that is repeated |
 //! | `sent`, `claimed` | up to where frames are sent; up to where the frame goes that is being sent |
 //! | `pump`, `pump_until` | token of the one pump, and the end of its lease (ms) |
 //! | `woken_at` | when a pump was called last (ms) |
@@ -32,7 +33,7 @@ use serde_json::{Value, json};
 use crate::{
     auth::UserId,
     aws::Aws,
-    clock::Timestamp,
+    clock::{self, Timestamp},
     connection::Redis,
     error::Error,
     id::{BroadcastId, ProductId},
@@ -85,7 +86,7 @@ impl Rooms {
         }
     }
 
-    /// Writes the broadcast as viewers read it.
+    /// Writes the broadcast as viewers read it. With it a room begins, so it has a sequence from here on.
     ///
     /// # Errors
     /// Redis did not do it, or did not say so; asking again is safe.
@@ -94,9 +95,12 @@ impl Rooms {
         broadcast: &BroadcastId,
         shown: &Value,
     ) -> Result<(), Error> {
+        let room = self.keys.room(broadcast);
         let mut write = redis::pipe();
         write
-            .hset(self.keys.room(broadcast), "broadcast", shown.to_string())
+            .hset_nx(&room, "seq", clock::now().millis() * 1_000)
+            .ignore()
+            .hset(&room, "broadcast", shown.to_string())
             .ignore();
         Ok(self.redis.send(&write).await?)
     }
@@ -167,7 +171,8 @@ impl Rooms {
             .arg(WAKE_INTERVAL_MS)
             .arg(LOG_LENGTH)
             .arg(chats)
-            .arg(likes);
+            .arg(likes)
+            .arg(format!("{:016x}", fastrand::u64(..)));
         for (to, event) in events {
             call.arg(to.as_ref().map_or("", UserId::as_str))
                 .arg(event.to_json());

@@ -13,13 +13,13 @@ then for every product: product, units granted, units unsold, grant version
 Returns one word a product, in their order
   "loaded"   the gate knew nothing
   "granted"  the gate followed, or got back what was withdrawn in vain
-  "current"  the gate knew
+  "current"  the gate knew, or units are withdrawn for a move that may be under way
 ]]
-local gate, now = KEYS[1], tonumber(ARGV[1])
-assert(#KEYS == 1 and now and #ARGV >= 5 and #ARGV % 4 == 1, 'grant: wrong arguments')
+local gate, now, grace = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
+assert(#KEYS == 1 and now and grace and #ARGV >= 6 and #ARGV % 4 == 2, 'grant: wrong arguments')
 
 local words, write = {}, {'HSET', gate}
-for i = 2, #ARGV, 4 do
+for i = 3, #ARGV, 4 do
   local product, granted, unsold, grant_version = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   assert(granted and unsold and grant_version, 'grant: numbers expected')
   local stock_field, granted_field = 'stock:' .. product, 'granted:' .. product
@@ -32,10 +32,11 @@ for i = 2, #ARGV, 4 do
     write[n + 5], write[n + 6] = 'sold:' .. product, string.format('%d', granted - unsold)
     words[#words + 1] = 'loaded'
   else
-    local known_granted, known_version = string.match(known[2], '^(%d+) (%d+)$')
-    -- The same version with another number: units were withdrawn for a move that the ledger never made.
+    local known_granted, known_version = string.match(known[2], '^(%d+) (%d+)')
+    local withdrawn_at = string.match(known[2], '^%d+ %d+ %S+ %d+ (%d+)$')
     local ahead = grant_version - known_version
-    if ahead > 0 or (ahead == 0 and granted ~= tonumber(known_granted)) then
+    local in_vain = ahead == 0 and granted ~= tonumber(known_granted) and (withdrawn_at or 0) + grace <= now
+    if ahead > 0 or in_vain then
       local left, version = string.match(known[1], '^(-?%d+) (%d+)$')
       write[n + 1], write[n + 2] = stock_field, string.format('%d %d', left + granted - known_granted, version + 1)
       write[n + 3], write[n + 4] = granted_field, string.format('%d %d', granted, grant_version)

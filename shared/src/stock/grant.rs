@@ -1,6 +1,6 @@
 //! `grant`: the gate follows what the ledger granted; a gate that knows nothing is loaded.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use redis::{RedisError, Script};
 
@@ -9,6 +9,10 @@ use crate::{clock::Timestamp, ledger::StockRow};
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("grant.lua")));
 
+/// How long withdrawn units are left alone when the ledger still counts them here: a move takes less, so after that it was
+/// given up.
+pub const WITHDRAWAL_GRACE: Duration = Duration::from_secs(10);
+
 /// The answer to `grant`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Granted {
@@ -16,7 +20,7 @@ pub enum Granted {
     Loaded,
     /// The gate followed the ledger.
     Followed,
-    /// The gate knew this grant already, or a later one.
+    /// The gate knew this grant already, or a later one, or withdrew units of it for a move that may be under way.
     Current,
 }
 
@@ -28,6 +32,7 @@ impl Gate {
     pub async fn grant(&self, row: &StockRow, now: Timestamp) -> Result<Granted, RedisError> {
         let mut call = SCRIPT.key(self.keys.gate(&row.source));
         call.arg(now.millis())
+            .arg(WITHDRAWAL_GRACE.as_secs() * 1_000)
             .arg(row.product_id.as_str())
             .arg(row.granted)
             .arg(row.unsold)

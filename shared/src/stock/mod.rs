@@ -6,32 +6,60 @@
 //! |---|---|
 //! | `stock:<product>` | `<left> <version>`: units free; grows with every change of them |
 //! | `sold:<product>` | units in confirmed orders. What is granted, not left and not sold is held by orders not settled |
-//! | `granted:<product>` | `<units> <grant version>`: what the ledger granted, as far as the gate knows |
+//! | `granted:<product>` | `<units> <grant version>`: what the ledger granted, as far as the gate knows. After a withdrawal also ` <token> <units withdrawn> <at ms>`, until the next grant |
 //! | `air:<product>` | `<live price> <per-viewer limit, 0 is none> <from ms> <until ms>`: the terms it sells at |
 //! | `taken:<product>:<viewer>` | units the viewer has in orders that did not fail |
-//! | `hold:<order>` | `<state> <deadline ms> <accepted ms> <fingerprint> <viewer>` then `<product> <units> <price>` a line |
+//! | `hold:<order>` | `<state> <revision> <deadline ms> <accepted ms> <fingerprint> <viewer>` then `<product> <units> <price>` a line |
+//! | `sweeping` | until when somebody looks after the expired holds (ms) |
 //!
-//! A hold is `open`, and then for good `confirmed` or `released`: what stays is the tombstone that keeps a late retry from
-//! taking or returning units twice. Only `release` gives units back; no key here has a lifetime that could.
+//! A hold is
+//! - `open`: not settled; `kept`, if another try of the order has seen it since, so that `undo` may not take it away;
+//! - `confirmed`: sold;
+//! - `released`: its units were given back. The record stays, so that a late retry takes nothing;
+//! - `lost`: a tombstone without lines. The ledger spoke of an order that the gate never took, or forgot; whatever is said of
+//!   it later moves no units here, and where the gate then counts otherwise than the ledger, `repair` compensates.
 //!
-//! One verb a file, its script beside it. A script answers with a word; a repeated call gets the answer of the first.
+//! The ledger is the truth, and the gate follows it by the revision of each order: a hold starts at 0, `confirm`, `release`
+//! and `reopen` carry the revision the ledger gave the order, and one that is not newer than the hold's changes nothing. So a
+//! delivery that is late or doubled never undoes a newer one, and one that is newer takes the hold from whatever state it is in.
+//! What is granted is always left, held or sold; what is left may be below zero after units were taken again, and the gate
+//! sells none then. Units go back by what the ledger says, or by `undo` of an order it cannot have heard of; no key here has
+//! a lifetime that could.
+//!
+//! Beside the hash, orders are listed by when they are due: `{shop}:deadlines:<source>`, a list of `<deadline ms> <order>` in the
+//! order in which holds were taken, and `{shop}:extended:<source>`, sorted by deadline, for holds that got another one. The hold says
+//! which entry is its own; `expired` drops the others.
+//!
+//! One verb a file, its script beside it. A script answers with a word; a repeated call does nothing more than the first.
 
 mod confirm;
+mod expired;
+mod extend;
 mod grant;
 mod release;
+mod reopen;
+mod repair;
 mod reserve;
+mod restore;
 mod status;
+mod undo;
+mod watermark;
 mod withdraw;
 
 use std::{fmt, str::FromStr};
 
 pub use confirm::Confirmed;
-pub use grant::Granted;
+pub use extend::Extended;
+pub use grant::{Granted, WITHDRAWAL_GRACE};
 pub use release::Released;
+pub use reopen::Reopened;
+pub use repair::Repaired;
 pub use reserve::{Refusal, Reservation, Reserved};
+pub use restore::Restored;
 use serde::{Deserialize, Serialize};
 pub(crate) use status::parse_stock;
 pub use status::{GateStock, HoldState};
+pub use undo::Undone;
 pub use withdraw::Withdrawn;
 
 use crate::{
@@ -143,6 +171,27 @@ impl Gate {
         let mut command = redis::pipe();
         command
             .hset(
+                self.keys.gate(source),
+                format!("air:{product}"),
+                terms.encode(),
+            )
+            .ignore();
+        self.redis.send(&command).await
+    }
+
+    /// Puts a product on air at `terms` if the gate knows none: loading may not overwrite what a host has just set.
+    ///
+    /// # Errors
+    /// Redis did not do it, or did not say so in time; asking again is safe.
+    pub async fn load_terms(
+        &self,
+        source: &Source,
+        product: &ProductId,
+        terms: &Terms,
+    ) -> Result<(), redis::RedisError> {
+        let mut command = redis::pipe();
+        command
+            .hset_nx(
                 self.keys.gate(source),
                 format!("air:{product}"),
                 terms.encode(),

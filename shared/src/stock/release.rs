@@ -9,44 +9,49 @@ use crate::{id::ProductId, order::OrderId};
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("release.lua")));
 
-/// The answer to `release`.
+/// The answer to `release`. The products it names are off air for good, so their units belong to the pool now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Released {
-    /// The units are back. These products are off air for good, so their units belong to the pool now.
+    /// The units are back; they were held, or sold.
     Now(Vec<ProductId>),
-    /// They were given back before.
-    Already,
-    /// They are sold.
-    Confirmed,
-    /// The gate has no such hold.
+    /// They were given back before. A caller that broke off after that hears of the closed products again.
+    Already(Vec<ProductId>),
+    /// The gate follows this revision or a later one, by which the units are held or sold.
+    Overtaken,
+    /// The gate has no such hold; nothing but a tombstone.
     Absent,
 }
 
 impl Gate {
-    /// Gives the units of `order` back.
+    /// Gives the units of `order` back, by the revision at which the ledger's order failed or was cancelled.
     ///
     /// # Errors
     /// Redis cannot be reached, or did not answer in time; asking again is safe.
-    pub async fn release(&self, source: &Source, order: &OrderId) -> Result<Released, RedisError> {
+    pub async fn release(
+        &self,
+        source: &Source,
+        order: &OrderId,
+        revision: u64,
+    ) -> Result<Released, RedisError> {
         let mut call = SCRIPT.key(self.keys.gate(source));
-        call.arg(order.as_str());
+        call.arg(order.as_str()).arg(revision);
         let answer: Vec<String> = self.redis.run(&call).await?;
-        match answer
+        let (word, closed) = answer
             .split_first()
-            .map(|(word, closed)| (word.as_str(), closed))
-        {
-            Some(("released", closed)) => closed
-                .iter()
-                .map(|product| {
-                    product
-                        .parse()
-                        .map_err(|_| malformed("release answered without a product"))
-                })
-                .collect::<Result<_, _>>()
-                .map(Released::Now),
-            Some(("already", _)) => Ok(Released::Already),
-            Some(("confirmed", _)) => Ok(Released::Confirmed),
-            Some(("absent", _)) => Ok(Released::Absent),
+            .ok_or_else(|| malformed("release did not answer"))?;
+        let closed = closed
+            .iter()
+            .map(|product| {
+                product
+                    .parse()
+                    .map_err(|_| malformed("release answered without a product"))
+            })
+            .collect::<Result<_, _>>()?;
+        match word.as_str() {
+            "released" => Ok(Released::Now(closed)),
+            "already" => Ok(Released::Already(closed)),
+            "overtaken" => Ok(Released::Overtaken),
+            "absent" => Ok(Released::Absent),
             _ => Err(malformed("release answered with an unknown word")),
         }
     }

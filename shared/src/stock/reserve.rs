@@ -4,7 +4,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use redis::{RedisError, Script};
 
-use super::{Gate, Source, malformed, number};
+use super::{Gate, Source, malformed, number, status::parse_hold};
 use crate::{
     clock::Timestamp,
     id::ProductId,
@@ -37,8 +37,15 @@ pub enum Refusal {
     NotOnAir(ProductId),
     /// More than one viewer may have; with what the viewer may still take.
     LimitExceeded(ProductId, u64),
-    /// Fewer units left than asked for; with how many.
-    SoldOut(ProductId, u64),
+    /// Fewer units left than asked for.
+    SoldOut {
+        /// Of what.
+        product: ProductId,
+        /// How many are left.
+        left: u64,
+        /// Whether the deadline of a hold of this source has passed, so that [`Gate::expired`] may name orders to settle.
+        due: bool,
+    },
 }
 
 /// The answer to `reserve`.
@@ -46,7 +53,8 @@ pub enum Refusal {
 pub enum Reserved {
     /// The units are taken.
     Taken(Reservation),
-    /// They had been taken by an earlier try of the same order.
+    /// They had been taken by an earlier try of the same order. Without lines: the gate has a tombstone, and only the
+    /// ledger knows what was ordered.
     Replayed(Reservation),
     /// Nothing was taken.
     Refused(Refusal),
@@ -65,19 +73,14 @@ impl Gate {
         now: Timestamp,
         period: Duration,
     ) -> Result<Reserved, RedisError> {
-        let hold = format!(
-            "open {} {} {} {}",
-            (now + period).millis(),
-            now.millis(),
-            request.fingerprint(),
-            request.viewer
-        );
         let mut call = SCRIPT.key(self.keys.gate(source));
         call.key(self.keys.deadlines(source))
+            .key(self.keys.extended(source))
             .arg(order.as_str())
             .arg(now.millis())
-            .arg(request.viewer.as_str())
-            .arg(hold);
+            .arg((now + period).millis())
+            .arg(request.fingerprint())
+            .arg(request.viewer.as_str());
         for (product, units) in request.lines() {
             call.arg(product.as_str()).arg(units);
         }
@@ -116,7 +119,7 @@ fn decode(
                 open: true,
             })
         }
-        "replayed" => Reserved::Replayed(parse_hold(rest)?),
+        "replayed" => Reserved::Replayed(parse_hold(rest)?.reservation),
         "conflict" => Reserved::Refused(Refusal::Conflict),
         "unknown" => Reserved::Refused(Refusal::Unknown(product()?)),
         "not_on_air" => Reserved::Refused(Refusal::NotOnAir(product()?)),
@@ -127,35 +130,12 @@ fn decode(
         // A gate that followed a smaller grant may owe units: nothing is left, whatever the sign.
         "sold_out" => {
             let product = product()?;
-            Reserved::Refused(Refusal::SoldOut(product, number(&mut words).unwrap_or(0)))
+            Reserved::Refused(Refusal::SoldOut {
+                product,
+                left: number(&mut words).unwrap_or(0),
+                due: words.next() == Some("1"),
+            })
         }
         _ => return Err(malformed("reserve answered with an unknown word")),
-    })
-}
-
-/// Reads a `hold:<order>` record.
-pub(super) fn parse_hold(record: &str) -> Result<Reservation, RedisError> {
-    let mut words = record.split(' ');
-    let open = words.next() == Some("open");
-    let deadline = Timestamp::from_millis(number(&mut words)?);
-    let accepted_at = Timestamp::from_millis(number(&mut words)?);
-    let _fingerprint = words.next();
-    let _viewer = words.next();
-    let mut lines = Vec::new();
-    while let Some(product) = words.next() {
-        lines.push(Line {
-            product_id: product
-                .parse()
-                .map_err(|_| malformed("a hold names no product"))?,
-            quantity: u32::try_from(number(&mut words)?)
-                .map_err(|_| malformed("a hold is too large"))?,
-            unit_price: number(&mut words)?,
-        });
-    }
-    Ok(Reservation {
-        accepted_at,
-        deadline,
-        lines,
-        open,
     })
 }

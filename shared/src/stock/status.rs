@@ -1,9 +1,18 @@
 //! Reading the gate, without changing it.
 
+use std::collections::BTreeMap;
+
 use redis::RedisError;
 
-use super::{Gate, Reservation, Source, malformed, number, reserve::parse_hold};
-use crate::{id::ProductId, order::OrderId};
+use super::{Gate, Reservation, Source, malformed, number};
+use crate::{
+    clock::Timestamp,
+    id::ProductId,
+    order::{Line, OrderId},
+};
+
+/// Fields that one step of reading all holds looks at, about.
+const SCAN_COUNT: usize = 1_000;
 
 /// What the gate knows of a product at a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +30,10 @@ pub struct GateStock {
 pub struct HoldState {
     /// What it holds, or held.
     pub reservation: Reservation,
-    /// Who ordered.
+    /// Who ordered; `-` if the hold is a tombstone of an order the gate does not know.
     pub viewer: String,
+    /// The revision of the ledger's order that the gate follows; 0 if it has not heard of one.
+    pub revision: u64,
 }
 
 impl Gate {
@@ -82,20 +93,80 @@ impl Gate {
         let mut read = redis::pipe();
         read.hget(self.keys.gate(source), format!("hold:{order}"));
         let (record,): (Option<String>,) = self.redis.send(&read).await?;
-        record
-            .map(|record| {
-                let viewer = record
-                    .split(' ')
-                    .nth(4)
-                    .ok_or_else(|| malformed("a hold names no viewer"))?
-                    .to_owned();
-                Ok(HoldState {
-                    reservation: parse_hold(&record)?,
-                    viewer,
-                })
-            })
-            .transpose()
+        record.as_deref().map(parse_hold).transpose()
     }
+
+    /// All open holds of `source`. They are read in steps, so an order that is taken or settled meanwhile may be among them
+    /// or not.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or did not answer in time.
+    pub async fn holds(&self, source: &Source) -> Result<Vec<(OrderId, HoldState)>, RedisError> {
+        // A hash that is resized during the reading names a field twice.
+        let mut holds = BTreeMap::new();
+        let mut cursor = 0;
+        loop {
+            let mut step = redis::pipe();
+            step.cmd("HSCAN")
+                .arg(self.keys.gate(source))
+                .arg(cursor)
+                .arg("MATCH")
+                .arg("hold:*")
+                .arg("COUNT")
+                .arg(SCAN_COUNT);
+            let ((next, records),): ((u64, Vec<(String, String)>),) =
+                self.redis.send(&step).await?;
+            for (field, record) in records {
+                let hold = parse_hold(&record)?;
+                if hold.reservation.open {
+                    let order = field
+                        .strip_prefix("hold:")
+                        .and_then(|order| order.parse().ok())
+                        .ok_or_else(|| malformed("a hold is of no order"))?;
+                    holds.insert(order, hold);
+                }
+            }
+            if next == 0 {
+                return Ok(holds.into_iter().collect());
+            }
+            cursor = next;
+        }
+    }
+}
+
+/// Reads a `hold:<order>` record.
+pub(super) fn parse_hold(record: &str) -> Result<HoldState, RedisError> {
+    let mut words = record.split(' ');
+    let open = matches!(words.next(), Some("open" | "kept"));
+    let revision = number(&mut words)?;
+    let deadline = Timestamp::from_millis(number(&mut words)?);
+    let accepted_at = Timestamp::from_millis(number(&mut words)?);
+    let _fingerprint = words.next();
+    let viewer = words
+        .next()
+        .ok_or_else(|| malformed("a hold names no viewer"))?
+        .to_owned();
+    let mut lines = Vec::new();
+    while let Some(product) = words.next() {
+        lines.push(Line {
+            product_id: product
+                .parse()
+                .map_err(|_| malformed("a hold names no product"))?,
+            quantity: u32::try_from(number(&mut words)?)
+                .map_err(|_| malformed("a hold is too large"))?,
+            unit_price: number(&mut words)?,
+        });
+    }
+    Ok(HoldState {
+        reservation: Reservation {
+            accepted_at,
+            deadline,
+            lines,
+            open,
+        },
+        viewer,
+        revision,
+    })
 }
 
 /// Reads a `stock:<product>` record: units free, and the version. A gate that followed a smaller grant may owe units; then
