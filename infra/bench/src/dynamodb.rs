@@ -17,25 +17,10 @@ impl DynamoDb {
     pub fn start() -> Result<Self> {
         let database = Database::memory().map_err(|error| error.to_string())?;
         let dynamodb = Self { database };
-        for (table, keys) in function::TABLES {
-            let attributes: Vec<Value> = keys
-                .iter()
-                .map(|key| json!({ "AttributeName": key, "AttributeType": "S" }))
-                .collect();
-            let schema: Vec<Value> = keys
-                .iter()
-                .zip(["HASH", "RANGE"])
-                .map(|(key, kind)| json!({ "AttributeName": key, "KeyType": kind }))
-                .collect();
-            dynamodb.ask(
-                "CreateTable",
-                &json!({
-                    "TableName": table,
-                    "BillingMode": "PAY_PER_REQUEST",
-                    "AttributeDefinitions": attributes,
-                    "KeySchema": schema,
-                }),
-            )?;
+        for (resource, table) in function::TABLES {
+            let mut request = table_of_template(resource)?;
+            request["TableName"] = json!(table);
+            dynamodb.ask("CreateTable", &request)?;
         }
         Ok(dynamodb)
     }
@@ -90,6 +75,25 @@ impl DynamoDb {
     }
 }
 
+/// What `template.yaml` says of a table, as far as `CreateTable` takes it: keys and indexes are those of the deployed one.
+fn table_of_template(resource: &str) -> Result<Value> {
+    let template: serde_yaml_ng::Value =
+        serde_yaml_ng::from_str(include_str!("../../../template.yaml"))?;
+    let properties = &template["Resources"][resource]["Properties"];
+    let mut request = json!({});
+    for name in [
+        "BillingMode",
+        "AttributeDefinitions",
+        "KeySchema",
+        "GlobalSecondaryIndexes",
+    ] {
+        if let Some(value) = properties.get(name) {
+            request[name] = serde_json::to_value(value)?;
+        }
+    }
+    Ok(request)
+}
+
 fn run<Q: DeserializeOwned, A: Serialize>(
     body: &[u8],
     operation: impl FnOnce(Q) -> dynoxide::Result<A>,
@@ -123,6 +127,18 @@ pub fn number(item: &Value, name: &str) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_has_the_keys_of_the_template() {
+        let table = table_of_template("StockTable").expect("is in the template");
+        assert_eq!(
+            table["KeySchema"],
+            json!([
+                { "AttributeName": "pk", "KeyType": "HASH" },
+                { "AttributeName": "sk", "KeyType": "RANGE" },
+            ])
+        );
+    }
 
     #[test]
     fn what_is_put_is_found_and_a_failed_condition_says_so() {

@@ -31,11 +31,11 @@ pub const CATALOG_TABLE: &str = "bench-catalog";
 pub const STOCK_TABLE: &str = "bench-stock";
 /// The table of orders.
 pub const ORDERS_TABLE: &str = "bench-orders";
-/// The tables, with their keys as `template.yaml` has them.
-pub const TABLES: [(&str, &[&str]); 3] = [
-    (CATALOG_TABLE, &["pk", "sk"]),
-    (STOCK_TABLE, &["pk", "sk"]),
-    (ORDERS_TABLE, &["pk"]),
+/// The tables, by their names in `template.yaml`.
+pub const TABLES: [(&str, &str); 3] = [
+    ("CatalogTable", CATALOG_TABLE),
+    ("StockTable", STOCK_TABLE),
+    ("OrdersTable", ORDERS_TABLE),
 ];
 /// The end of the URL of the queue of accepted orders.
 pub const ORDERS_QUEUE: &str = "/bench-orders";
