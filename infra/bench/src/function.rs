@@ -201,6 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn every_function_is_measured() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
+        let mut functions: Vec<String> = std::fs::read_dir(folder)
+            .expect("the folder is there")
+            .map(|entry| entry.expect("can be read").file_name())
+            .map(|name| name.into_string().expect("is text"))
+            .collect();
+        let mut measured = ALL.map(str::to_owned).to_vec();
+        functions.sort();
+        measured.sort();
+        assert_eq!(functions, measured);
+    }
+
+    #[test]
     fn every_variable_of_the_template_is_given() {
         let services = Services {
             aws: ([127, 0, 0, 1], 1).into(),
