@@ -4,16 +4,17 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Result, callgrind,
+    Result,
+    aws::Aws,
+    callgrind,
     events::Events,
     function::{self, Services},
     gate,
     load::{Load, Outcome},
+    options::Options,
     process::Process,
     redis::{Client, Server},
-    report::{Filter, Report},
-    runtime_api,
-    sqs_stub::SqsStub,
+    report::Report,
 };
 
 /// The function.
@@ -51,7 +52,7 @@ const INSTRUCTIONS_FIGURE: &str = "accept.instructions_per_order";
 pub struct Backends {
     server: Server,
     redis: Client,
-    queue: SqsStub,
+    queue: Aws,
     events: Events,
 }
 
@@ -62,9 +63,15 @@ struct Environments {
 }
 
 /// Measures it.
-pub fn measure(filter: &Filter, report: &mut Report) -> Result<()> {
-    let (alone, calls) = (filter.wants(&FIGURES_ALONE), filter.wants(&[CALLS_FIGURE]));
-    let (together, instructions) = (filter.wants(&FIGURES), filter.wants(&[INSTRUCTIONS_FIGURE]));
+pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
+    let (alone, calls) = (
+        options.wants(&FIGURES_ALONE),
+        options.wants(&[CALLS_FIGURE]),
+    );
+    let (together, instructions) = (
+        options.wants(&FIGURES),
+        options.wants(&[INSTRUCTIONS_FIGURE]),
+    );
     if !(alone || calls || together || instructions) {
         return Ok(());
     }
@@ -73,7 +80,7 @@ pub fn measure(filter: &Filter, report: &mut Report) -> Result<()> {
     let mut backends = Backends {
         server,
         redis,
-        queue: SqsStub::start()?,
+        queue: Aws::queues()?,
         events: Events::new()?,
     };
 
@@ -120,6 +127,8 @@ impl Backends {
     pub fn services(&self) -> Services {
         Services {
             aws: self.queue.address,
+            // No order is settled here.
+            payments: self.queue.address,
             redis_port: self.server.port,
         }
     }
@@ -156,15 +165,7 @@ impl Environments {
     fn start(backends: &mut Backends, count: usize) -> Result<Self> {
         backends.open_gate()?;
         let load = Arc::new(Load::default());
-        let processes = (0..count)
-            .map(|_| {
-                function::start(
-                    NAME,
-                    runtime_api::start(Arc::clone(&load))?,
-                    backends.services(),
-                )
-            })
-            .collect::<Result<_>>()?;
+        let processes = function::start_all(NAME, count, &load, backends.services())?;
         backends.order(&load, count, WARM_UP_ORDERS * count, PATIENCE)?;
         Ok(Self { load, processes })
     }
@@ -190,12 +191,12 @@ impl Environments {
     fn calls_per_order(&self, backends: &mut Backends) -> Result<f64> {
         const END: &str = "the end of the counted orders";
         let mut monitor = backends.server.connect()?;
-        let sends = backends.queue.sends();
+        let sent = backends.queue.requests();
         let events = backends.events.take(COUNTED_ORDERS)?;
         monitor.ask(&["MONITOR"])?;
         self.load.run(events, self.processes.len(), PATIENCE)?;
         backends.redis.ask(&["ECHO", END])?;
-        let mut calls = backends.queue.sends() - sends;
+        let mut calls = backends.queue.requests() - sent;
         loop {
             // <time> [<database> <client, or "lua" for what a script does>] "<command>" "<argument>" ...
             let line = monitor.line()?;

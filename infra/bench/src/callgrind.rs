@@ -38,7 +38,7 @@ fn instructions(backends: &mut Backends, orders: usize) -> Result<f64> {
 fn life_of(backends: &mut Backends, orders: usize, counts: &Path) -> Result<f64> {
     backends.open_gate()?;
     let load = Arc::new(Load::default());
-    let runtime_api = runtime_api::start(Arc::clone(&load))?;
+    let runtime_api = runtime_api::start(load.clone())?;
     let mut process =
         function::start_counted(accept::NAME, runtime_api, backends.services(), counts)?;
     backends.order(&load, 1, orders, PATIENCE)?;

@@ -1,10 +1,16 @@
 //! A function of ours as a process, with the environment that Lambda and `template.yaml` give it.
 
-use std::{net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     Result, gate,
     process::{self, Process},
+    runtime_api::{self, Work},
 };
 
 /// All of them.
@@ -19,18 +25,48 @@ pub const ALL: [&str; 5] = [
 /// Signs the tokens of buyers.
 pub const TOKEN_SECRET: &str = "a secret of the bench, used for nothing else";
 
+/// The table of products, broadcasts and what is on air in them.
+pub const CATALOG_TABLE: &str = "bench-catalog";
+/// The table of the ledger's rows of stock.
+pub const STOCK_TABLE: &str = "bench-stock";
+/// The table of orders.
+pub const ORDERS_TABLE: &str = "bench-orders";
+/// The tables, by their names in `template.yaml`.
+pub const TABLES: [(&str, &str); 3] = [
+    ("CatalogTable", CATALOG_TABLE),
+    ("StockTable", STOCK_TABLE),
+    ("OrdersTable", ORDERS_TABLE),
+];
+/// The end of the URL of the queue of accepted orders.
+pub const ORDERS_QUEUE: &str = "/bench-orders";
+
+/// Where the functions are; set before the first one is started.
+static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+
 /// Where the services are that a function talks to.
 #[derive(Clone, Copy)]
 pub struct Services {
     /// AWS.
     pub aws: SocketAddr,
+    /// The payment gateway.
+    pub payments: SocketAddr,
     /// Redis, on the loopback address.
     pub redis_port: u16,
 }
 
-/// The file of a function: cargo puts it beside the bench.
+/// Has the functions taken from this folder; without it, from beside the bench, where cargo puts them.
+pub fn take_from(folder: PathBuf) -> Result<()> {
+    FOLDER
+        .set(folder)
+        .map_err(|folder| format!("{} comes too late", folder.display()).into())
+}
+
+/// The file of a function.
 pub fn file(name: &str) -> Result<PathBuf> {
-    let file = std::env::current_exe()?.with_file_name(name);
+    let file = match FOLDER.get() {
+        Some(folder) => folder.join(name),
+        None => std::env::current_exe()?.with_file_name(name),
+    };
     if file.is_file() {
         Ok(file)
     } else {
@@ -40,6 +76,21 @@ pub fn file(name: &str) -> Result<PathBuf> {
         )
         .into())
     }
+}
+
+/// Starts as many processes of it, each with a Runtime API of its own, all with the same work.
+pub fn start_all<W: Work + 'static>(
+    name: &str,
+    count: usize,
+    work: &Arc<W>,
+    services: Services,
+) -> Result<Vec<Process>> {
+    (0..count)
+        .map(|_| {
+            let work: Arc<dyn Work> = Arc::<W>::clone(work);
+            start(name, runtime_api::start(work)?, services)
+        })
+        .collect()
 }
 
 /// Starts it against a Runtime API.
@@ -57,7 +108,7 @@ pub fn start_counted(
     name: &str,
     runtime_api: SocketAddr,
     services: Services,
-    counts: &std::path::Path,
+    counts: &Path,
 ) -> Result<Process> {
     let mut command = process::bound("valgrind");
     command
@@ -72,7 +123,11 @@ fn set_up<'a>(
     command: &'a mut Command,
     name: &str,
     runtime_api: SocketAddr,
-    Services { aws, redis_port }: Services,
+    Services {
+        aws,
+        payments,
+        redis_port,
+    }: Services,
 ) -> &'a mut Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     command
@@ -104,12 +159,12 @@ fn set_up<'a>(
         .env("AWS_NEW_RETRIES_2026", "true")
         .env("SHOP_ID", gate::SHOP)
         .env("REDIS_URL", format!("redis://127.0.0.1:{redis_port}"))
-        .env("CATALOG_TABLE", "bench-catalog")
-        .env("STOCK_TABLE", "bench-stock")
-        .env("ORDERS_TABLE", "bench-orders")
+        .env("CATALOG_TABLE", CATALOG_TABLE)
+        .env("STOCK_TABLE", STOCK_TABLE)
+        .env("ORDERS_TABLE", ORDERS_TABLE)
         .env(
             "ORDERS_QUEUE_URL",
-            "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-orders",
+            format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{ORDERS_QUEUE}"),
         )
         .env(
             "ROOM_WAKE_QUEUE_URL",
@@ -117,7 +172,7 @@ fn set_up<'a>(
         )
         .env("WEBSOCKET_CALLBACK_URL", format!("http://{aws}/live"))
         .env("CALLBACK_BUDGET", "1000")
-        .env("TOSS_BASE_URL", format!("http://{aws}"))
+        .env("TOSS_BASE_URL", format!("http://{payments}"))
         .env("TOSS_SECRET_KEY", "test_sk_bench")
         .env("TOKEN_SECRET", TOKEN_SECRET)
         .env("HOLD_SECONDS", "300")
@@ -146,9 +201,24 @@ mod tests {
     }
 
     #[test]
+    fn every_function_is_measured() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions");
+        let mut functions: Vec<String> = std::fs::read_dir(folder)
+            .expect("the folder is there")
+            .map(|entry| entry.expect("can be read").file_name())
+            .map(|name| name.into_string().expect("is text"))
+            .collect();
+        let mut measured = ALL.map(str::to_owned).to_vec();
+        functions.sort();
+        measured.sort();
+        assert_eq!(functions, measured);
+    }
+
+    #[test]
     fn every_variable_of_the_template_is_given() {
         let services = Services {
             aws: ([127, 0, 0, 1], 1).into(),
+            payments: ([127, 0, 0, 1], 1).into(),
             redis_port: 1,
         };
         let mut command = Command::new("true");

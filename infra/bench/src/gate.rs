@@ -14,8 +14,28 @@ pub const GATE: &str = "{bench}:gate:live:b1";
 pub const DEADLINES: &str = "{bench}:deadlines:live:b1";
 /// Sorted set: the holds that got another deadline.
 pub const EXTENDED: &str = "{bench}:extended:live:b1";
+/// String: the time up to which accepted orders are known to have been looked at.
+pub const WATERMARK: &str = "{bench}:watermark";
 /// The script that is measured.
 pub const RESERVE: &str = include_str!("../../../shared/src/stock/reserve.lua");
+
+/// What `reserve.lua` is called with, keys first: one unit for an order of this viewer.
+pub fn reservation(order: &str, viewer: &str) -> Vec<String> {
+    let words = [
+        "3",
+        GATE,
+        DEADLINES,
+        EXTENDED,
+        order,
+        "1700000000000",
+        "1700000300000",
+        "mfrggzdfmztwq2lk",
+        viewer,
+        PRODUCT,
+        "1",
+    ];
+    words.map(str::to_owned).into()
+}
 
 /// Empties Redis, and opens a gate with so many units.
 pub fn open(redis: &mut Client, units: u64) -> Result<()> {
@@ -38,9 +58,27 @@ pub fn open(redis: &mut Client, units: u64) -> Result<()> {
 
 /// Units free.
 pub fn left(redis: &mut Client) -> Result<u64> {
-    let stock = redis.ask(&["HGET", GATE, &format!("stock:{PRODUCT}")])?;
-    match stock.split(' ').next().map(str::parse) {
-        Some(Ok(left)) => Ok(left),
-        _ => Err(format!("the gate says {stock:?}").into()),
+    Ok(stock(redis, GATE, PRODUCT)?.left)
+}
+
+/// What a gate says of a product.
+pub struct Stock {
+    /// Units free.
+    pub left: u64,
+    /// Units in confirmed orders.
+    pub sold: u64,
+}
+
+/// Reads what `gate` says of `product`.
+pub fn stock(redis: &mut Client, gate: &str, product: &str) -> Result<Stock> {
+    let [stock, sold] = ["stock", "sold"].map(|field| format!("{field}:{product}"));
+    let answer = redis.ask(&["HMGET", gate, &stock, &sold])?;
+    // <left> <version>, and in a line of its own what is sold
+    let mut words = answer.split_whitespace();
+    let left = words.next().and_then(|word| word.parse().ok());
+    let sold = words.nth(1).and_then(|word| word.parse().ok());
+    match (left, sold) {
+        (Some(left), Some(sold)) => Ok(Stock { left, sold }),
+        _ => Err(format!("the gate says {answer:?} of {product}").into()),
     }
 }

@@ -1,4 +1,4 @@
-//! Just enough HTTP/1.1 for the two stubs: requests with a length, on connections that stay open. A server of the usual kind
+//! Just enough HTTP/1.1 for the stubs: requests with a length, on connections that stay open. A server of the usual kind
 //! would take more of the two cores than what is measured.
 
 use std::{
@@ -14,10 +14,31 @@ const MAX_REQUEST: usize = 1024 * 1024;
 
 /// A request, as far as the stubs look at it.
 pub struct Request {
-    /// As in `GET /path HTTP/1.1`.
-    pub line: String,
+    head: String,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl Request {
+    /// As in `GET /path HTTP/1.1`.
+    pub fn line(&self) -> &str {
+        self.head.split("\r\n").next().unwrap_or_default()
+    }
+
+    /// A header, if it was sent.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .split("\r\n")
+            .skip(1)
+            .filter_map(|line| line.split_once(':'))
+            .find(|(given, _)| given.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    }
+
+    /// The body as text, for a message to a person.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
 }
 
 /// A connection of a client.
@@ -85,15 +106,17 @@ where
 }
 
 /// The first request of the bytes and its length, once it is whole.
-fn parse(bytes: &[u8]) -> io::Result<Option<(Request, usize)>> {
+pub fn parse(bytes: &[u8]) -> io::Result<Option<(Request, usize)>> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
     let head = str::from_utf8(&bytes[..end]).map_err(io::Error::other)?;
-    let mut lines = head.split("\r\n");
-    let line = lines.next().unwrap_or_default().to_owned();
     let mut length = 0;
-    for (name, value) in lines.filter_map(|header| header.split_once(':')) {
+    for (name, value) in head
+        .split("\r\n")
+        .skip(1)
+        .filter_map(|header| header.split_once(':'))
+    {
         if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().map_err(io::Error::other)?;
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
@@ -105,7 +128,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(Request, usize)>> {
     Ok(body.map(|body| {
         (
             Request {
-                line,
+                head: head.to_owned(),
                 body: body.to_vec(),
             },
             start + length,
@@ -127,9 +150,11 @@ mod tests {
         );
         let (request, length) = parse(whole).expect("is HTTP").expect("is whole");
         assert_eq!(
-            (request.line.as_str(), request.body.as_slice()),
+            (request.line(), request.body.as_slice()),
             ("POST /a HTTP/1.1", b"abc".as_slice())
         );
+        assert_eq!(request.header("host"), Some("x"));
+        assert_eq!(request.header("accept"), None);
         assert_eq!(&whole[length..], b"GET /b");
     }
 

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::Result;
+use serde::Deserialize;
+
+use crate::{Result, runtime_api::Work};
 
 /// Shared by the Runtime APIs of a run, one for each environment.
 #[derive(Default)]
@@ -23,6 +25,17 @@ struct State {
     waiting: usize,
     last_asked: Option<Instant>,
     failure: Option<String>,
+    /// The body of the last answer.
+    last_body: String,
+}
+
+/// An answer of a function behind the HTTP API.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    status_code: u16,
+    #[serde(default)]
+    body: String,
 }
 
 /// What a run of events came to.
@@ -51,9 +64,9 @@ impl Outcome {
     }
 }
 
-impl Load {
-    /// The next event, as soon as there is one, with its number. An environment asks for it.
-    pub fn next(&self) -> (usize, String) {
+/// Every event must be answered with a 2xx: an accept says 202, and so does nothing else of `order-accept`.
+impl Work for Load {
+    fn next(&self) -> (usize, String) {
         let mut state = self.lock();
         state.waiting += 1;
         state.last_asked = Some(Instant::now());
@@ -68,15 +81,32 @@ impl Load {
         (number, std::mem::take(&mut state.events[number]))
     }
 
-    /// An event was answered as it should be.
-    pub fn answered(&self, latency: Duration) {
-        self.lock().latencies.push(latency);
+    fn answered(&self, _number: usize, body: &[u8], latency: Duration) -> Result<()> {
+        match serde_json::from_slice(body) {
+            Ok(Answer { status_code, body }) if (200..300).contains(&status_code) => {
+                let mut state = self.lock();
+                state.latencies.push(latency);
+                state.last_body = body;
+                Ok(())
+            }
+            _ => Err(format!(
+                "a request was answered with {}",
+                String::from_utf8_lossy(body)
+            )
+            .into()),
+        }
     }
 
-    /// Something went wrong: the run is over.
-    pub fn failed(&self, what: String) {
+    fn failed(&self, what: String) {
         self.lock().failure.get_or_insert(what);
         self.changed.notify_all();
+    }
+}
+
+impl Load {
+    /// The body of the last answer.
+    pub fn last_body(&self) -> String {
+        self.lock().last_body.clone()
     }
 
     /// Waits until so many environments are out of work, and tells when the last of them asked.
@@ -160,10 +190,14 @@ mod tests {
             scope.spawn(|| {
                 for expected in ["a", "b"] {
                     assert_eq!(load.next().1, expected);
-                    load.answered(Duration::from_millis(1));
+                    let ok = br#"{"statusCode":202,"body":"{}"}"#;
+                    load.answered(0, ok, Duration::from_millis(1))
+                        .expect("is a good answer");
                 }
                 // What asks once more gets the event of the second run.
                 assert_eq!(load.next(), (0, "c".to_owned()));
+                let refused = br#"{"statusCode":503,"body":"no"}"#;
+                assert!(load.answered(0, refused, Duration::ZERO).is_err());
                 load.failed("no".to_owned());
             });
             let patience = Duration::from_secs(5);

@@ -1,23 +1,33 @@
 //! `make bench`: measures Onepool's own processes. `README.md` says what each figure means.
 
 mod accept;
+mod aws;
+mod burst;
 mod callgrind;
+mod dynamodb;
 mod events;
 mod function;
 mod gate;
 mod http;
 mod load;
+mod messages;
+mod options;
+mod payments;
 mod process;
+mod recover;
 mod redis;
 mod report;
 mod reserve;
 mod runtime_api;
-mod sqs_stub;
+mod settle;
+mod shop;
 mod startup;
+mod verbs;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use report::{Filter, Report};
+use options::Options;
+use report::Report;
 
 /// What went wrong, as a sentence.
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -37,18 +47,30 @@ fn run() -> Result<()> {
     if cfg!(not(target_os = "linux")) {
         return Err("the bench reads CPU time and memory from /proc: it needs Linux".into());
     }
-    if cfg!(debug_assertions) {
-        return Err("an unoptimised build says nothing: run `make bench`".into());
+    let options = Options::from_args(std::env::args().skip(1))?;
+    if cfg!(debug_assertions) && options.profile.is_none() {
+        return Err(
+            "an unoptimised build says nothing: run `make bench`; `--profile debug` shows whether the bench works".into(),
+        );
     }
-    let filter = Filter::from_args(std::env::args().skip(1))?;
     let target = target_folder()?;
+    if let Some(profile) = &options.profile {
+        function::take_from(target.join(profile))?;
+    }
     let mut report = Report::default();
-    let measured = measure(&filter, &mut report);
+    let measured = measure(&options, &mut report);
 
     // What was measured before a failure is worth seeing.
     report.print();
-    let path = target.join("bench/report.json");
-    report.write(&path)?;
+    // A look at whether the bench works must not be taken for a measurement.
+    let is_look = options.quick || options.profile.is_some();
+    let path = target.join(if is_look {
+        "bench/look.json"
+    } else {
+        "bench/report.json"
+    });
+    // So is what an earlier run measured, where this one did not get to.
+    report.write(&path, options.is_part() || measured.is_err())?;
     println!("\n{}", path.display());
     measured?;
     if report.is_empty() {
@@ -57,11 +79,15 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-fn measure(filter: &Filter, report: &mut Report) -> Result<()> {
-    // The short ones first, and those that need a quiet machine before the one that heats it.
-    startup::measure(filter, report)?;
-    reserve::measure(filter, report)?;
-    accept::measure(filter, report)
+fn measure(options: &Options, report: &mut Report) -> Result<()> {
+    // The short ones first, and those that need a quiet machine before those that heat it.
+    startup::measure(options, report)?;
+    reserve::measure(options, report)?;
+    verbs::measure(options, report)?;
+    accept::measure(options, report)?;
+    settle::measure(options, report)?;
+    recover::measure(options, report)?;
+    burst::measure(options, report)
 }
 
 /// The `target` folder: this program is in `target/release`, and the functions are beside it.

@@ -70,6 +70,12 @@ impl Process {
         }
     }
 
+    /// Ends it at once, without a word.
+    pub fn kill(&mut self) {
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+
     /// Waits until it has ended.
     pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         wait(&mut self.child, patience)
@@ -78,8 +84,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _status = self.child.wait();
+        self.kill();
     }
 }
 

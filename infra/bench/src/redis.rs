@@ -31,6 +31,17 @@ impl Server {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
+        Self::start_on(port)
+    }
+
+    /// Kills it, and starts an empty one where it was.
+    pub fn replace(&mut self) -> Result<()> {
+        self.process.kill();
+        *self = Self::start_on(self.port)?;
+        Ok(())
+    }
+
+    fn start_on(port: u16) -> Result<Self> {
         let mut command = process::bound("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
         command.args([
@@ -82,12 +93,27 @@ pub struct Client {
 impl Client {
     /// Sends a command; answers its reply as text, the elements of a list by line.
     pub fn ask(&mut self, command: &[&str]) -> Result<String> {
-        let mut request = format!("*{}\r\n", command.len());
-        for word in command {
-            request += &format!("${}\r\n{word}\r\n", word.len());
-        }
-        self.stream.get_mut().write_all(request.as_bytes())?;
+        self.send(encode(command).as_bytes())?;
         self.reply()
+    }
+
+    /// Sends what `encode` made, without waiting for the reply.
+    pub fn send(&mut self, commands: &[u8]) -> Result<()> {
+        Ok(self.stream.get_mut().write_all(commands)?)
+    }
+
+    /// Sends commands many at a time; answers the replies in their order.
+    pub fn ask_all(&mut self, commands: &[String]) -> Result<Vec<String>> {
+        // Few enough for their replies to wait in the socket while the rest is sent.
+        const AT_ONCE: usize = 200;
+        let mut replies = Vec::with_capacity(commands.len());
+        for chunk in commands.chunks(AT_ONCE) {
+            self.send(chunk.concat().as_bytes())?;
+            for _ in chunk {
+                replies.push(self.reply()?);
+            }
+        }
+        Ok(replies)
     }
 
     /// Sends a command whose reply is a number.
@@ -122,7 +148,8 @@ impl Client {
         ))
     }
 
-    fn reply(&mut self) -> Result<String> {
+    /// Reads a reply, as `ask` answers it.
+    pub fn reply(&mut self) -> Result<String> {
         let line = self.line()?;
         let (kind, rest) = line.split_at_checked(1).ok_or("Redis sent an empty line")?;
         match kind {
@@ -144,4 +171,13 @@ impl Client {
             _ => Err(format!("Redis answered {line}").into()),
         }
     }
+}
+
+/// A command as it is sent.
+pub fn encode<S: AsRef<str>>(command: &[S]) -> String {
+    let mut request = format!("*{}\r\n", command.len());
+    for word in command.iter().map(AsRef::as_ref) {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    request
 }

@@ -3,16 +3,19 @@
 use std::{fs, path::Path};
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::Result;
 
 /// What a figure should be. A miss is shown, it fails nothing: machines differ.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Target {
     AtLeast(f64),
     AtMost(f64),
 }
 
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 16] = [
     ("reserve.rate_vs_bare", Target::AtLeast(0.40)),
     ("reserve.redis_cpu_us", Target::AtMost(22.0)),
     ("reserve.sold_out_redis_cpu_us", Target::AtMost(14.0)),
@@ -22,27 +25,15 @@ const TARGETS: [(&str, Target); 9] = [
     ("init.order-accept.cpu_ms", Target::AtMost(3.0)),
     ("rss.order-accept.mib", Target::AtMost(8.0)),
     ("size.order-accept.mib", Target::AtMost(7.0)),
+    ("ledger.requests_per_order", Target::AtMost(0.03)),
+    ("process.rate_vs_single", Target::AtLeast(5.0)),
+    ("burst.orders", Target::AtLeast(50_000.0)),
+    // How long an order that waits keeps its units.
+    ("burst.seconds", Target::AtMost(300.0)),
+    ("burst.lost", Target::AtMost(0.0)),
+    ("burst.doubled", Target::AtMost(0.0)),
+    ("recover.empty_redis_s", Target::AtMost(5.0)),
 ];
-
-/// Which figures were asked for.
-pub struct Filter(Option<String>);
-
-impl Filter {
-    /// All figures, or those whose name contains the one argument.
-    pub fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let text = args.next();
-        match args.next() {
-            Some(_) => Err("usage: onepool-bench [part of the name of a figure]".into()),
-            None => Ok(Self(text)),
-        }
-    }
-
-    /// Whether any of these was asked for.
-    pub fn wants(&self, names: &[&str]) -> bool {
-        let Some(text) = &self.0 else { return true };
-        names.iter().any(|name| name.contains(text))
-    }
-}
 
 #[derive(Serialize)]
 struct Figure {
@@ -52,13 +43,16 @@ struct Figure {
     /// What it is compared with, measured in the same run.
     #[serde(skip_serializing_if = "Option::is_none")]
     baseline: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Target>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    met: Option<bool>,
 }
 
 /// What was measured.
-#[derive(Default, Serialize)]
+#[derive(Default)]
 pub struct Report {
     figures: Vec<Figure>,
-    #[serde(skip)]
     notes: Vec<String>,
 }
 
@@ -74,11 +68,18 @@ impl Report {
     }
 
     fn push(&mut self, name: String, value: f64, unit: &'static str, baseline: Option<f64>) {
+        let value = rounded(value);
+        let target = TARGETS
+            .iter()
+            .find(|(named, _)| *named == name)
+            .map(|(_, target)| *target);
         self.figures.push(Figure {
             name,
-            value: rounded(value),
+            value,
             unit,
             baseline: baseline.map(rounded),
+            target,
+            met: target.map(|target| target.is_met_by(value)),
         });
     }
 
@@ -114,23 +115,50 @@ impl Report {
         }
     }
 
-    /// Writes the figures as JSON.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    /// Writes the figures as JSON. With `keep`, those of an earlier report that were not measured now stay in it.
+    pub fn write(&self, path: &Path, keep: bool) -> Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        Ok(fs::write(path, serde_json::to_vec_pretty(self)?)?)
+        let mut figures = Vec::new();
+        if keep && path.is_file() {
+            let earlier: Value = serde_json::from_slice(&fs::read(path)?)
+                .map_err(|error| format!("{} is no report: {error}", path.display()))?;
+            figures.extend(earlier["figures"].as_array().into_iter().flatten().cloned());
+        }
+        for figure in &self.figures {
+            let figure = serde_json::to_value(figure)?;
+            let earlier = figures
+                .iter_mut()
+                .find(|earlier| earlier["name"] == figure["name"]);
+            match earlier {
+                Some(earlier) => *earlier = figure,
+                None => figures.push(figure),
+            }
+        }
+        let report = serde_json::to_vec_pretty(&json!({ "figures": figures }))?;
+        Ok(fs::write(path, report)?)
+    }
+}
+
+impl Target {
+    fn is_met_by(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
     }
 }
 
 fn target(figure: &Figure) -> String {
-    let Some((_, target)) = TARGETS.iter().find(|(name, _)| *name == figure.name) else {
+    let Some(target) = figure.target else {
         return String::new();
     };
-    let (sign, bound, met) = match *target {
-        Target::AtLeast(bound) => (">=", bound, figure.value >= bound),
-        Target::AtMost(bound) => ("<=", bound, figure.value <= bound),
+    let (sign, bound) = match target {
+        Target::AtLeast(bound) => (">=", bound),
+        Target::AtMost(bound) => ("<=", bound),
     };
+    let met = target.is_met_by(figure.value);
     format!(
         "{sign} {} {}",
         shown(bound),
@@ -185,13 +213,41 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_wants_what_contains_it() {
-        let all = Filter::from_args(std::iter::empty()).expect("no argument is fine");
-        assert!(all.wants(&["accept.p50_ms"]));
-        let some = Filter::from_args(["accept".to_owned()].into_iter()).expect("one is fine");
-        assert!(some.wants(&["reserve.rate_vs_bare", "accept.p50_ms"]));
-        assert!(!some.wants(&["reserve.rate_vs_bare"]));
-        assert!(Filter::from_args(["a".to_owned(), "b".to_owned()].into_iter()).is_err());
+    fn a_part_measured_alone_leaves_the_figures_of_others() {
+        let path = std::env::temp_dir().join(format!("onepool-bench-{}.json", std::process::id()));
+        let report = |name: &str, value| {
+            let mut report = Report::default();
+            report.add(name, value, "ms");
+            report
+        };
+        let names_and_values = || -> Vec<(String, f64)> {
+            let text = fs::read(&path).expect("is written");
+            let read: Value = serde_json::from_slice(&text).expect("is JSON");
+            let figures = read["figures"].as_array().expect("has figures").iter();
+            figures
+                .map(|figure| {
+                    let name = figure["name"].as_str().expect("has a name").to_owned();
+                    (name, figure["value"].as_f64().expect("has a value"))
+                })
+                .collect()
+        };
+        report("a", 1.0).write(&path, false).expect("is written");
+        report("b", 2.0).write(&path, true).expect("is written");
+        report("a", 3.0).write(&path, true).expect("is written");
+        assert_eq!(
+            names_and_values(),
+            [("a".to_owned(), 3.0), ("b".to_owned(), 2.0)]
+        );
+        report("c", 4.0).write(&path, false).expect("is written");
+        assert_eq!(names_and_values(), [("c".to_owned(), 4.0)]);
+        fs::remove_file(&path).expect("is there");
+    }
+
+    #[test]
+    fn a_target_is_met_from_its_side() {
+        assert!(Target::AtMost(0.03).is_met_by(0.03));
+        assert!(!Target::AtMost(0.03).is_met_by(0.031));
+        assert!(!Target::AtLeast(5.0).is_met_by(4.9));
     }
 
     #[test]

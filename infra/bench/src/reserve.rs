@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use crate::{
-    Result, gate, process,
+    Result, gate,
+    options::Options,
+    process,
     redis::{Client, Server},
-    report::{Filter, Report, least, median},
+    report::{Report, least, median},
 };
 
 /// A counter and nothing else: what flash-sale articles use. Reading it is all of its safety.
-const BARE: &str = "local s = tonumber(redis.call('GET', KEYS[1])) \
+pub const BARE: &str = "local s = tonumber(redis.call('GET', KEYS[1])) \
     if s and s >= tonumber(ARGV[1]) then redis.call('DECRBY', KEYS[1], ARGV[1]) return 1 end return 0";
-const COUNTER: &str = "{bench}:stock";
+/// The counter.
+pub const COUNTER: &str = "{bench}:stock";
 
 /// The machine is never quite still: many short rounds, the subjects in turns.
 const ROUNDS: usize = 7;
@@ -61,8 +64,8 @@ struct Bench {
 }
 
 /// Measures them.
-pub fn measure(filter: &Filter, report: &mut Report) -> Result<()> {
-    if !filter.wants(&FIGURES) {
+pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
+    if !options.wants(&FIGURES) {
         return Ok(());
     }
     if !process::installed("redis-benchmark") {
@@ -171,24 +174,10 @@ impl Bench {
     fn orders(&mut self, calls: u64) -> Result<Measured> {
         let order = format!("{}-4q7nbkz2xw5c3v{RANDOM}", gate::BROADCAST);
         let viewer = format!("viewer-{RANDOM}");
-        let reserve = self.reserve.clone();
-        self.calls(
-            calls,
-            &[
-                &reserve,
-                "3",
-                gate::GATE,
-                gate::DEADLINES,
-                gate::EXTENDED,
-                &order,
-                "1700000000000",
-                "1700000300000",
-                "mfrggzdfmztwq2lk",
-                &viewer,
-                gate::PRODUCT,
-                "1",
-            ],
-        )
+        let mut words = vec![self.reserve.clone()];
+        words.extend(gate::reservation(&order, &viewer));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.calls(calls, &words)
     }
 
     /// 50 connections, one call at a time on each.

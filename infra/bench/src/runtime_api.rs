@@ -7,35 +7,39 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use serde::Deserialize;
-
 use crate::{
     Result,
     http::{self, Connection, Request},
-    load::Load,
 };
 
-/// The timeout of a function; only a deadline that is told.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of a function, the longest of the template; only a deadline that is told.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the environments of a run are given to do.
+pub trait Work: Send + Sync {
+    /// The next event, as soon as there is one, with its number. An environment asks for it.
+    fn next(&self) -> (usize, String);
+
+    /// Its answer. An error says what is wrong with it.
+    fn answered(&self, number: usize, body: &[u8], latency: Duration) -> Result<()>;
+
+    /// Something went wrong: the run is over.
+    fn failed(&self, what: String);
+}
 
 /// The one invocation that an environment may have at a time.
 struct Invocation {
+    number: usize,
     id: String,
     handed_out: Instant,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    status_code: u16,
-}
-
-/// Serves one environment with the events of `load`; answers its address. Every event must be answered with a 202.
-pub fn start(load: Arc<Load>) -> Result<SocketAddr> {
+/// Serves one environment with `work`; answers its address.
+pub fn start(work: Arc<dyn Work>) -> Result<SocketAddr> {
     let current = Arc::new(Mutex::new(None));
     http::listen(move |mut connection| {
         while let Some(request) = connection.read()? {
-            serve(&mut connection, &request, &load, &current)?;
+            serve(&mut connection, &request, &*work, &current)?;
         }
         Ok(())
     })
@@ -44,14 +48,14 @@ pub fn start(load: Arc<Load>) -> Result<SocketAddr> {
 fn serve(
     connection: &mut Connection,
     request: &Request,
-    load: &Load,
+    work: &dyn Work,
     current: &Mutex<Option<Invocation>>,
 ) -> io::Result<()> {
     if request
-        .line
+        .line()
         .starts_with("GET /2018-06-01/runtime/invocation/next ")
     {
-        let (number, event) = load.next();
+        let (number, event) = work.next();
         let id = format!("8476a536-e9f4-11e8-9739-{number:012x}");
         let deadline = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -66,6 +70,7 @@ fn serve(
             deadline.as_millis()
         );
         *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Invocation {
+            number,
             id,
             handed_out: Instant::now(),
         });
@@ -78,19 +83,19 @@ fn serve(
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     match invocation {
-        Some(Invocation { id, handed_out }) if is_response_to(&id, &request.line) => {
-            match serde_json::from_slice(&request.body) {
-                Ok(Answer { status_code: 202 }) => load.answered(now - handed_out),
-                _ => load.failed(format!(
-                    "an order was answered with {}",
-                    text(&request.body)
-                )),
+        Some(Invocation {
+            number,
+            id,
+            handed_out,
+        }) if is_response_to(&id, request.line()) => {
+            if let Err(error) = work.answered(number, &request.body, now - handed_out) {
+                work.failed(error.to_string());
             }
         }
-        _ => load.failed(format!(
+        _ => work.failed(format!(
             "the function said {}: {}",
-            request.line,
-            text(&request.body)
+            request.line(),
+            request.text()
         )),
     }
     connection.answer(
@@ -104,10 +109,6 @@ fn is_response_to(id: &str, line: &str) -> bool {
     line.strip_prefix("POST /2018-06-01/runtime/invocation/")
         .and_then(|rest| rest.strip_prefix(id))
         .is_some_and(|rest| rest.starts_with("/response "))
-}
-
-fn text(body: &[u8]) -> String {
-    String::from_utf8_lossy(body).into_owned()
 }
 
 #[cfg(test)]

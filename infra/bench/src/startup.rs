@@ -9,11 +9,12 @@ use std::{
 
 use crate::{
     Result,
+    aws::Aws,
     function::{self, Services},
     load::Load,
-    report::{Filter, Report, least, median},
+    options::Options,
+    report::{Report, least, median},
     runtime_api,
-    sqs_stub::SqsStub,
 };
 
 const STARTS: usize = 20;
@@ -22,17 +23,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_millis(20);
 
 /// Measures every function.
-pub fn measure(filter: &Filter, report: &mut Report) -> Result<()> {
+pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
     let mut measured = false;
     // Nothing is to be called during a start: there is no Redis, and a call would fail.
+    let aws = Aws::queues()?.address;
     let services = Services {
-        aws: SqsStub::start()?.address,
+        aws,
+        payments: aws,
         redis_port: 1,
     };
     for name in function::ALL {
         let [cpu, wall] = ["cpu", "wall"].map(|time| format!("init.{name}.{time}_ms"));
         let [memory, size] = ["rss", "size"].map(|what| format!("{what}.{name}.mib"));
-        if !filter.wants(&[&cpu, &wall, &memory, &size]) {
+        if !options.wants(&[&cpu, &wall, &memory, &size]) {
             continue;
         }
         eprintln!("start: {name}");
@@ -67,7 +70,7 @@ struct Start {
 
 fn start(name: &str, services: Services) -> Result<Start> {
     let load = Arc::new(Load::default());
-    let runtime_api = runtime_api::start(Arc::clone(&load))?;
+    let runtime_api = runtime_api::start(load.clone())?;
     let started = Instant::now();
     let process = function::start(name, runtime_api, services)?;
     let asked = load
