@@ -89,10 +89,8 @@ impl Stage {
     }
 
     async fn air(&self, product: &str, terms: Terms) {
-        self.gate
-            .set_terms(&self.source, &id(product), &terms)
-            .await
-            .expect("sets terms");
+        let newest = self.gate.air(&self.source, &id(product), &terms, 0).await;
+        assert!(newest.expect("sets terms"));
     }
 
     async fn reserve(&self, order: &OrderId, viewer: &str, lines: &[(&str, u32)]) -> Reserved {

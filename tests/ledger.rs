@@ -213,7 +213,7 @@ async fn what_somebody_has_to_look_at_is_found_by_its_time() {
         .expect("changes");
     assert_eq!(
         due(late).await,
-        [second.order_id.clone()],
+        std::slice::from_ref(&second.order_id),
         "an order at rest is due"
     );
 }

@@ -14,9 +14,12 @@ use crate::{
 };
 
 /// All of them.
-pub const ALL: [&str; 5] = [
+pub const ALL: [&str; 8] = [
     "order-accept",
     "order-process",
+    "order-dead-letter",
+    "payment-webhook",
+    "reconcile",
     "stock-fanout",
     "ws-connections",
     "broadcast-admin",
@@ -176,6 +179,11 @@ fn set_up<'a>(
         .env("TOSS_SECRET_KEY", "test_sk_bench")
         .env("TOKEN_SECRET", TOKEN_SECRET)
         .env("HOLD_SECONDS", "300")
+        .env("HOLD_CEILING_SECONDS", "900")
+        .env(
+            "ORDERS_DEAD_LETTER_QUEUE_URL",
+            "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-orders-dead-letters",
+        )
 }
 
 #[cfg(test)]

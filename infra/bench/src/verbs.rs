@@ -160,7 +160,10 @@ const VERBS: [Verb; 12] = [
         script: include_str!("../../../shared/src/stock/repair.lua"),
         subjects: 1,
         prepare: products,
-        call: |number, _| words(&["1", gate::GATE, &product_id(number), "1", STOCK_VERSION]),
+        call: |number, _| {
+            let product = product_id(number);
+            words(&["1", gate::GATE, &product, "1", "0", STOCK_VERSION])
+        },
         answer: "repaired",
     },
     Verb {

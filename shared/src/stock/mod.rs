@@ -160,27 +160,6 @@ impl Gate {
         Self { redis, keys }
     }
 
-    /// Puts a product on air at `terms`, or changes them. Terms that ended before they began close the sale.
-    ///
-    /// # Errors
-    /// Redis did not do it, or did not say so in time.
-    pub async fn set_terms(
-        &self,
-        source: &Source,
-        product: &ProductId,
-        terms: &Terms,
-    ) -> Result<(), redis::RedisError> {
-        let mut command = redis::pipe();
-        command
-            .hset(
-                self.keys.gate(source),
-                format!("air:{product}"),
-                terms.encode(),
-            )
-            .ignore();
-        self.redis.send(&command).await
-    }
-
     /// Puts a product on air at `terms` if the gate knows none: loading may not overwrite what a host has just set.
     ///
     /// # Errors
