@@ -9,6 +9,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use metrics::{counter, gauge};
+use serde::Serialize;
 
 use super::{OrderStatus, process::Settlement, sweep::Sweep};
 use crate::{
@@ -46,7 +47,7 @@ pub struct Reconcile {
 }
 
 /// What one run found and did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Holds given back.
     pub expired: usize,
