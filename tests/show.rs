@@ -276,7 +276,7 @@ async fn the_contract_holds_over_the_wire() {
     a_viewer_sees_and_hears_what_the_poll_says(&stack).await;
     refusals_have_the_contracts_shape(&stack).await;
     nobody_unknown_gets_a_socket(&stack).await;
-    a_message_that_is_not_ours_ends_in_the_dead_letter_queue(&stack).await;
+    a_message_that_is_not_ours_is_parked_for_a_person(&stack).await;
     stack.stop().await;
 }
 
@@ -547,31 +547,32 @@ async fn nobody_unknown_gets_a_socket(stack: &Stack) {
     }
 }
 
-async fn a_message_that_is_not_ours_ends_in_the_dead_letter_queue(stack: &Stack) {
-    let queue = stack.local["stack"]["OrdersQueueUrl"]
-        .as_str()
-        .expect("a queue");
-    let dead = stack.local["stack"]["OrdersDeadLetterQueueUrl"]
-        .as_str()
-        .expect("a queue");
-    // Ten receives at the template's visibility would take half an hour.
-    stack
-        .sqs(
-            "SetQueueAttributes",
-            json!({ "QueueUrl": queue, "Attributes": { "VisibilityTimeout": "1" } }),
-        )
-        .await;
-    stack
-        .sqs(
-            "SendMessage",
-            json!({ "QueueUrl": queue, "MessageBody": "not one of ours" }),
-        )
-        .await;
-    wait_for("the dead letter", async || {
-        let attributes =
-            json!({ "QueueUrl": dead, "AttributeNames": ["ApproximateNumberOfMessages"] });
-        let answer = stack.sqs("GetQueueAttributes", attributes).await;
-        (answer["Attributes"]["ApproximateNumberOfMessages"] == "1").then_some(())
+async fn a_message_that_is_not_ours_is_parked_for_a_person(stack: &Stack) {
+    let url = |queue: &str| stack.local["stack"][queue].as_str().expect("a queue");
+    let (orders, dead) = (url("OrdersQueueUrl"), url("OrdersDeadLetterQueueUrl"));
+    let parked = url("OrdersParkedQueueUrl");
+    let attributes = async |queue: &str, names: Value| {
+        let ask = json!({ "QueueUrl": queue, "AttributeNames": names });
+        stack.sqs("GetQueueAttributes", ask).await["Attributes"].clone()
+    };
+    // The receives of the template, at its visibility, would take hours.
+    let parked_arn = attributes(parked, json!(["QueueArn"])).await["QueueArn"].clone();
+    let soon = json!({ "deadLetterTargetArn": parked_arn, "maxReceiveCount": 2 }).to_string();
+    for (queue, quick) in [
+        (orders, json!({ "VisibilityTimeout": "1" })),
+        (
+            dead,
+            json!({ "VisibilityTimeout": "1", "RedrivePolicy": soon }),
+        ),
+    ] {
+        let set = json!({ "QueueUrl": queue, "Attributes": quick });
+        stack.sqs("SetQueueAttributes", set).await;
+    }
+    let foreign = json!({ "QueueUrl": orders, "MessageBody": "not one of ours" });
+    stack.sqs("SendMessage", foreign).await;
+    wait_for("the parked message", async || {
+        let counts = attributes(parked, json!(["ApproximateNumberOfMessages"])).await;
+        (counts["ApproximateNumberOfMessages"] == "1").then_some(())
     })
     .await;
 }

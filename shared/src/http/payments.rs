@@ -35,9 +35,9 @@ impl PaymentsApi {
     /// Answers one request.
     pub async fn serve(&self, event: HttpEvent) -> HttpAnswer {
         let answer = match event.route_key.as_str() {
-            "POST /orders/{order_id}/payment" => self.pay(&event).await,
-            "POST /orders/{order_id}/cancel" => self.cancel(&event).await,
-            "POST /payments/webhook" => self.hear(&event).await,
+            "POST /orders/{order_id}/payment" => Box::pin(self.pay(&event)).await,
+            "POST /orders/{order_id}/cancel" => Box::pin(self.cancel(&event)).await,
+            "POST /payments/webhook" => Box::pin(self.hear(&event)).await,
             _ => Err(Error::NotFound("route")),
         };
         let answer = answer.unwrap_or_else(|error| HttpAnswer::problem(&error, event.language()));
