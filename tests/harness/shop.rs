@@ -469,6 +469,13 @@ impl Shop {
         answer.json().await.unwrap_or_default()
     }
 
+    /// Clears what the control API of the payment sandbox keeps at `path`.
+    pub async fn sandbox_delete(&self, path: &str) {
+        let url = format!("{}{path}", self.sandbox.base_url());
+        let answer = reqwest::Client::new().delete(url).send().await;
+        assert!(answer.expect("the sandbox answers").status().is_success());
+    }
+
     /// The books of the payment sandbox.
     pub async fn books(&self) -> Value {
         let url = format!("{}/sandbox/books", self.sandbox.base_url());

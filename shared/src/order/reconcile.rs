@@ -226,8 +226,12 @@ impl Reconcile {
         if pending || stock().await? != Some(before) {
             return Ok(Some(None));
         }
-        // Units on their way out of the source have left the gate already; the ledger follows, or a grant brings them back.
+        // Units on their way out of the source have left the gate already. The ledger follows; if nobody goes on with that move,
+        // or with telling the gate of one, this does.
         let leaving = signed(row.granted)? - before.granted;
+        if leaving != 0 && fence.gate.grant(row, now).await? == Granted::Followed {
+            return Ok(Some(None));
+        }
         Ok(Some(Some(Look {
             free: before.left + unbooked + leaving - signed(row.unsold)?,
             held: before.held - open,

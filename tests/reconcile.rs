@@ -1,0 +1,288 @@
+//! Once a minute: what broke off is finished, what differs is found, put right and written down.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use onepool::{clock, stock::Withdrawn};
+use onepool_tests::{Fault, Shop, Show, billing_key, crash_after};
+use serde_json::{Value, json};
+
+async fn order(shop: &Shop, show: &Show, viewer: &str) -> String {
+    let (status, receipt) = shop
+        .order(show, viewer, "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!(status, 202, "{receipt}");
+    receipt["order_id"].as_str().expect("an id").to_owned()
+}
+
+/// Units left at the live source, by the gate.
+async fn left(shop: &Shop, show: &Show) -> i64 {
+    let stock = shop.gate.stock(&show.product, &[&show.source()]).await;
+    stock.expect("answers")[0].expect("is known").left
+}
+
+/// Writes a count of the gate by hand, as a bug or a person would.
+async fn set_left(shop: &Shop, show: &Show, left: i64) {
+    let gate = format!("{{demo}}:gate:{}", show.source());
+    let field = format!("stock:{}", show.product);
+    let version = clock::now().millis() * 2_000;
+    let record = format!("{left} {version}");
+    shop.redis.command(&["HSET", &gate, &field, &record]).await;
+}
+
+async fn trace(shop: &Shop, query: &str) -> (u16, Value) {
+    let path = format!("/products/p1/trace{query}");
+    shop.admin(Method::GET, &path, None, Value::Null).await
+}
+
+#[tokio::test]
+async fn a_gate_that_differs_is_put_right_once_and_the_trace_says_so() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    order(&shop, &show, "u1").await;
+    shop.process(10, 2).await;
+    for wrong in [12, 3, -1] {
+        set_left(&shop, &show, wrong).await;
+        let report = shop.reconcile.run().await.expect("runs");
+        assert_eq!(report.drift, wrong.abs_diff(9), "{report:?}");
+        assert_eq!(left(&shop, &show).await, 9);
+        let (_, told) = trace(&shop, "?limit=1").await;
+        assert_eq!(told["changes"][0]["repaired"], 9 - wrong, "{told}");
+        assert_eq!(told["changes"][0]["by"], "reconcile");
+    }
+    let report = shop.reconcile.run().await.expect("runs");
+    assert_eq!(
+        (report.drift, report.failed, report.busy),
+        (0, 0, 0),
+        "{report:?}"
+    );
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn orders_between_gate_and_ledger_are_no_drift() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    for number in 0..3 {
+        order(&shop, &show, &format!("a{number}")).await;
+    }
+    let waiting = shop.wire.take_messages("orders");
+    let (_, later) = shop
+        .order(&show, "b1", "k", json!(2), json!({ "method": "widget" }))
+        .await;
+    assert_eq!(later["status"], "accepted");
+    shop.process(10, 2).await;
+    let report = shop.reconcile.run().await.expect("runs");
+    assert_eq!((report.drift, report.busy), (0, 0), "{report:?}");
+    assert_eq!(report.compared, 2, "the pool and the fence: {report:?}");
+    assert_eq!(left(&shop, &show).await, 5);
+    shop.deliver(&waiting).await;
+    assert_eq!(shop.reconcile.run().await.expect("runs").drift, 0);
+}
+
+#[tokio::test]
+async fn what_was_settled_in_the_ledger_and_never_told_to_the_gate_is_told() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    for (number, card) in ["bk", "decline"].into_iter().enumerate() {
+        let viewer = format!("u{number}");
+        let (status, _) = shop
+            .order(&show, &viewer, "k", json!(1), billing_key(card))
+            .await;
+        assert_eq!(status, 202);
+    }
+    // The ledger has decided, Redis is away, and the messages never come again.
+    let messages = shop.wire.take_messages("orders");
+    shop.redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 2);
+    shop.redis.command(&["REPLICAOF", "NO", "ONE"]).await;
+    assert_eq!(left(&shop, &show).await, 8);
+    // Those who settle get some seconds to do it themselves.
+    let settling = clock::now() + Duration::from_secs(6);
+    while left(&shop, &show).await != 9 {
+        shop.reconcile.run().await.expect("runs");
+        assert!(
+            clock::now() < settling + Duration::from_secs(20),
+            "nobody told the gate"
+        );
+    }
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
+
+#[tokio::test]
+async fn a_move_that_broke_off_is_followed() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    // Withdrawn long ago for a move that the ledger never made.
+    let long_ago = clock::now().before(Duration::from_secs(60));
+    let row = shop.ledger.stock_row(&show.product, &show.source()).await;
+    let version = row.expect("answers").expect("is there").version;
+    let withdrawn = shop
+        .gate
+        .withdraw(
+            &show.source(),
+            &show.product,
+            (4, 4),
+            version,
+            "t",
+            long_ago,
+        )
+        .await;
+    assert_eq!(withdrawn.expect("answers"), Withdrawn::Units(4));
+    assert_eq!(left(&shop, &show).await, 6);
+    shop.reconcile.run().await.expect("runs");
+    assert_eq!(left(&shop, &show).await, 10, "withdrawn units stay away");
+
+    // Granted in the ledger, and the gate never heard of it.
+    let path = format!("/broadcasts/{}/products/{}", show.broadcast, show.product);
+    let body = json!({ "add_quantity": 5 });
+    for steps in 0..40 {
+        if crash_after(
+            steps,
+            shop.admin(Method::PATCH, &path, Some("more"), body.clone()),
+        )
+        .await
+        .is_some()
+        {
+            break;
+        }
+        shop.reconcile.run().await.expect("runs");
+        shop.quiet(&show.product).await;
+    }
+    assert_eq!(left(&shop, &show).await, 15);
+}
+
+#[tokio::test]
+async fn what_is_left_over_after_the_end_goes_back_to_the_pool() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    order(&shop, &show, "u1").await;
+    shop.process(10, 2).await;
+    let path = format!("/broadcasts/{}/end", show.broadcast);
+    shop.wire.fail("TransactWriteItems", Fault::Refused(503), 9);
+    let (status, _) = shop
+        .admin(Method::POST, &path, Some("e"), Value::Null)
+        .await;
+    assert_eq!(status, 503, "the end breaks off before the units are back");
+    shop.wire.forgive();
+    // What was withdrawn for the move comes back to the fence first, some seconds later.
+    let stock = async || {
+        let view = shop
+            .admin(Method::GET, "/products/p1", None, Value::Null)
+            .await
+            .1;
+        view["stock"]["sources"].clone()
+    };
+    let deadline = clock::now() + Duration::from_secs(40);
+    while stock().await[0]["granted"] != 1 {
+        shop.reconcile.run().await.expect("runs");
+        assert!(clock::now() < deadline, "left over: {}", stock().await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let sources = stock().await;
+    assert_eq!(
+        (&sources[0]["left"], &sources[1]["left"]),
+        (&json!(0), &json!(19))
+    );
+    shop.quiet(&show.product).await;
+    assert_eq!(shop.ledger.rows().await.expect("answers").len(), 2);
+    shop.reconcile.run().await.expect("runs");
+    assert_eq!(
+        shop.ledger.rows().await.expect("answers").len(),
+        1,
+        "a fence with nothing in it is compared for ever"
+    );
+}
+
+#[tokio::test]
+async fn an_order_whose_message_is_lost_is_ended_by_what_the_gateway_says() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    let mut records = Vec::new();
+    for (viewer, fault) in [
+        ("u1", "close_after_commit"),
+        ("u2", "timeout_before_commit"),
+    ] {
+        let id = order(&shop, &show, viewer).await;
+        shop.gateway_faults(json!([
+            { "on": "billing", "kind": fault, "ms": 1, "times": 1, "orderId": id },
+            { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "recorded": false },
+        ]))
+        .await;
+        let lost = shop.wire.take_messages("orders");
+        assert_eq!(shop.deliver(&lost).await.batch_item_failures.len(), 1);
+        let record = shop.ledger.order(&id.parse().expect("an id")).await;
+        records.push(record.expect("answers").expect("is there"));
+    }
+    shop.sandbox_delete("/sandbox/faults").await;
+    for record in &records {
+        // Long after, as the index would bring it up.
+        let due = onepool::ledger::OrderRecord {
+            pay_by: clock::now(),
+            ..record.clone()
+        };
+        shop.settlement.look_after(due).await.expect("looks");
+    }
+    let status = async |viewer: &str, place: usize| {
+        let view = shop
+            .status(viewer, records[place].order_id.as_str())
+            .await
+            .1;
+        (view["status"].clone(), view["reason"].clone())
+    };
+    assert_eq!(status("u1", 0).await, (json!("confirmed"), Value::Null));
+    assert_eq!(
+        status("u2", 1).await,
+        (json!("failed"), json!("payment_expired"))
+    );
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
+
+#[tokio::test]
+async fn why_is_it_seven() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    for number in 0..3 {
+        order(&shop, &show, &format!("u{number}")).await;
+    }
+    shop.process(10, 2).await;
+    let (status, told) = trace(&shop, "").await;
+    assert_eq!((status, &told["product_id"]), (200, &json!("p1")));
+    let live = show.source().to_string();
+    let newest = &told["changes"][0];
+    assert_eq!(
+        (
+            &newest["source"],
+            &newest["sold"],
+            &newest["cause"],
+            &newest["after"]
+        ),
+        (
+            &json!(live),
+            &json!(3),
+            &json!("reserved"),
+            &json!({ "granted": 10, "sold": 3, "left": 7 })
+        )
+    );
+    assert_eq!(newest["orders"].as_array().map(Vec::len), Some(3));
+    let oldest = told["changes"].as_array().expect("changes").last();
+    let oldest = oldest.expect("is there");
+    assert_eq!(
+        (&oldest["cause"], &oldest["by"], &oldest["after"]["granted"]),
+        (&json!("입고"), &json!("operator-1"), &json!(20))
+    );
+    assert_eq!(
+        trace(&shop, "?limit=2").await.1["changes"]
+            .as_array()
+            .map(Vec::len),
+        Some(2)
+    );
+    for bad in ["?limit=0", "?limit=1001", "?limit=many"] {
+        let (status, problem) = trace(&shop, bad).await;
+        assert_eq!((status, &problem["field"]), (400, &json!("limit")), "{bad}");
+    }
+    let nothing = shop
+        .admin(Method::GET, "/products/p9/trace", None, Value::Null)
+        .await;
+    assert_eq!(nothing.0, 404);
+}
