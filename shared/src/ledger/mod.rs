@@ -348,6 +348,20 @@ impl Ledger {
         items.iter().map(StockRow::from_item).collect()
     }
 
+    /// What these products were granted at `source`, as far as they were.
+    ///
+    /// # Errors
+    /// DynamoDB did not answer, or an item cannot be read.
+    pub async fn rows_of(
+        &self,
+        source: &Source,
+        products: &[&ProductId],
+    ) -> Result<Vec<StockRow>, Error> {
+        let keys = products.iter().map(|product| stock_key(product, source));
+        let items = self.get_many(&self.stock_table, keys.collect()).await?;
+        items.iter().map(StockRow::from_item).collect()
+    }
+
     /// Takes a source that has nothing left to sell off the list of [`Ledger::rows`]; units granted to it later put it back.
     ///
     /// # Errors
