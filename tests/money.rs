@@ -284,6 +284,13 @@ async fn a_payment_after_its_time_takes_the_units_again_if_they_are_there() {
 
     let key = shop.checkout(&order, PRICE).await;
     assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let left = shop.gate.stock(&show.product, &[&show.source()]).await;
+    assert_eq!(
+        left.expect("answers")[0].expect("known").left,
+        4,
+        "somebody else may be promised the unit"
+    );
+    assert_eq!(shop.reconcile.run().await.expect("runs").drift, 0);
     shop.process(10, 2).await;
     assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
     assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use onepool::{clock, stock::Withdrawn};
+use onepool::{clock, order::FailureReason, stock::Withdrawn};
 use onepool_tests::{Fault, Shop, Show, billing_key, crash_after};
 use serde_json::{Value, json};
 
@@ -107,6 +107,32 @@ async fn what_was_settled_in_the_ledger_and_never_told_to_the_gate_is_told() {
         );
     }
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
+
+#[tokio::test]
+async fn what_the_ledger_did_lately_is_told_to_the_gate_before_it_is_called_wrong() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    let id = order(&shop, &show, "u1").await;
+    shop.process(10, 2).await;
+    let paid = shop.ledger.order(&id.parse().expect("an id")).await;
+    let paid = paid.expect("answers").expect("is there");
+    // Taken back in the ledger; the process ends before the gate hears of it.
+    let failed = paid.clone().failed(FailureReason::Cancelled, clock::now());
+    shop.ledger
+        .change(&paid, failed, "cancelled", clock::now())
+        .await
+        .expect("changes");
+    assert_eq!(left(&shop, &show).await, 9);
+    let report = shop.reconcile.run().await.expect("runs");
+    assert_eq!(
+        (report.drift, left(&shop, &show).await),
+        (0, 10),
+        "{report:?}"
+    );
+    let (_, told) = trace(&shop, "?limit=1").await;
+    assert_eq!(told["changes"][0]["cause"], "cancelled", "it was repaired");
+    shop.quiet(&show.product).await;
 }
 
 #[tokio::test]

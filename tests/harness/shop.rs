@@ -168,8 +168,7 @@ impl Shop {
             payments: PaymentsApi {
                 tokens: tokens.clone(),
                 payments: Payments {
-                    ledger: ledger.clone(),
-                    gate: gate.clone(),
+                    fence: fence.clone(),
                     queue: orders_queue.clone(),
                     catalog: catalog.clone(),
                     terms,

@@ -38,6 +38,10 @@ const TIME: Duration = Duration::from_secs(40);
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// How often a source that changes while it is looked at is looked at again in one run.
 const LOOKS: usize = 5;
+/// How far back changes are looked through that the gate may not have heard of, and how many: a message that tells it comes
+/// again for a quarter of an hour.
+const RECENT: Duration = Duration::from_secs(1_200);
+const RECENT_CHANGES: i32 = 100;
 /// A message that is on the queue is counted there a moment later.
 const QUEUE_LAG: Duration = Duration::from_secs(60);
 /// How long holds of orders that the ledger has settled are left to those who settled them.
@@ -289,6 +293,7 @@ impl Reconcile {
         report: &mut Report,
     ) -> Result<(), Error> {
         let product = first.row.product_id.clone();
+        self.tell_of_recent_changes(source, &product).await?;
         let looks = self
             .compare(source, std::slice::from_ref(&product), report)
             .await?;
@@ -327,6 +332,27 @@ impl Reconcile {
             counter!("drift_repaired").increment(free.unsigned_abs());
         }
         Ok(())
+    }
+
+    /// What the ledger did lately, the gate may only not have heard of: whoever did it is about to tell it, or broke off. It is
+    /// told here, by the orders that the trace names; hearing it twice changes nothing.
+    async fn tell_of_recent_changes(
+        &self,
+        source: &Source,
+        product: &ProductId,
+    ) -> Result<(), Error> {
+        let Fence { ledger, .. } = &self.sweep.fence;
+        let now = clock::now();
+        let lately = now.before(RECENT);
+        let trace = ledger.trace(product, RECENT_CHANGES).await?;
+        let orders: BTreeSet<_> = trace
+            .into_iter()
+            .filter(|change| change.at >= lately && &change.source == source)
+            .flat_map(|change| change.orders)
+            .collect();
+        let records = ledger.orders(orders.into_iter().collect()).await?;
+        let told = self.sweep.fence.settle_holds(&records, now);
+        told.await.pop().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Fills a gate that knows nothing, if its source sells. Returns whether it did.
