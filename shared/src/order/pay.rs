@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{FailureReason, OrderId, OrderMessage, OrderStatus, Payment, PaymentKind};
 use crate::{
     auth::{Caller, Role},
+    broadcast::fence::Fence,
     catalog::Catalog,
     clock::{self, Timestamp},
     error::Error,
@@ -92,9 +93,14 @@ impl Payments {
         let begun =
             begin_payment(&self.ledger, &self.terms, record, &payment.payment_key, now).await?;
         if begun.status == OrderStatus::Reserved {
-            // If this is lost, the sweep finds in the ledger that the order is being paid.
-            if let Err(error) = self.gate.extend(&source(order), order, begun.pay_by).await {
-                tracing::warn!(order.id = %order, error = %error, "the hold was not extended");
+            // An order that was not paid in time has its units again by the ledger, so nobody else may get them at the gate. If
+            // this is lost, the sweep finds in the ledger that the order is being paid.
+            let fence = Fence {
+                ledger: self.ledger.clone(),
+                gate: self.gate.clone(),
+            };
+            if let Err(error) = fence.keep_hold(&source(order), &begun).await {
+                tracing::warn!(order.id = %order, error = %error, "the hold was not kept");
             }
             self.queue.send(&OrderMessage::Pay(payment)).await?;
         }
@@ -181,6 +187,7 @@ pub async fn begin_payment(
         if record.method != PaymentKind::Widget {
             return Err(Error::AlreadySettled);
         }
+        let refused = record.refused.iter().any(|key| key == payment_key);
         let pay_by = terms.extended(&record, now);
         let paying = OrderRecord {
             attempt: Some(payment_key.to_owned()),
@@ -200,11 +207,13 @@ pub async fn begin_payment(
             (OrderStatus::Reserved, _) => match record.attempt.as_deref() {
                 Some(attempt) if attempt == payment_key => return Ok(record),
                 Some(_) => return Err(Error::AlreadySettled),
+                // The gateway would say the same again; its buyer may try another payment.
+                None if refused => return Ok(record),
                 None if pay_by <= now => return Err(Error::PaymentExpired),
                 None => (paying, "being paid"),
             },
             (OrderStatus::Failed, Some(FailureReason::PaymentExpired | FailureReason::Expired))
-                if record.refund.is_none() =>
+                if record.refund.is_none() && !refused =>
             {
                 let until = now + terms.extension;
                 let again = OrderRecord {
