@@ -11,10 +11,9 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
 use metrics::{counter, gauge};
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{OrderStatus, process::Settlement, sweep::Sweep};
 use crate::{
@@ -30,8 +29,6 @@ use crate::{
 
 /// Orders of one shard of the index that one run looks after.
 const MAX_DUE: i32 = 100;
-/// Orders that are looked after at once: each waits for the gateway.
-const DUE_AT_ONCE: usize = 16;
 /// What one run takes at most, about: the function has 55 s.
 const TIME: Duration = Duration::from_secs(40);
 /// Between two looks at a difference.
@@ -113,7 +110,7 @@ impl Reconcile {
                 Err(error) => report.failure(&error, "expiring holds"),
             }
         }
-        self.look_after_due(deadline, &mut report).await;
+        self.look_after_due(&mut report).await;
         let mut suspects = Vec::new();
         for (source, products) in &sources {
             if Instant::now() >= deadline {
@@ -144,17 +141,14 @@ impl Reconcile {
     }
 
     /// Brings the orders on that somebody has to look at.
-    async fn look_after_due(&self, deadline: Instant, report: &mut Report) {
+    async fn look_after_due(&self, report: &mut Report) {
         let due = match self.sweep.fence.ledger.due(clock::now(), MAX_DUE).await {
             Ok(due) => due,
             Err(error) => return report.failure(&error, "listing what is due"),
         };
-        let mut looks = stream::iter(due)
-            .map(|record| timeout_at(deadline, self.settlement.look_after(record)))
-            .buffer_unordered(DUE_AT_ONCE);
-        while let Some(looked) = looks.next().await {
-            report.looked_after += 1;
-            if let Err(error) = looked.unwrap_or(Err(Error::Conflict)) {
+        report.looked_after = due.len();
+        for outcome in self.settlement.look_after_all(due).await {
+            if let Err(error) = outcome {
                 report.failure(&error, "looking after an order");
             }
         }
