@@ -191,7 +191,7 @@ async fn what_is_left_over_after_the_end_goes_back_to_the_pool() {
         .admin(Method::POST, &path, Some("e"), Value::Null)
         .await;
     assert_eq!(status, 503, "the end breaks off before the units are back");
-    shop.wire.forgive();
+    shop.wire.calm();
     // What was withdrawn for the move comes back to the fence first, some seconds later.
     let stock = async || {
         let view = shop
