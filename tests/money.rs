@@ -640,3 +640,35 @@ async fn a_dead_letter_ends_its_order_after_asking_the_gateway() {
     );
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
 }
+
+#[tokio::test]
+async fn what_was_asked_for_an_order_is_not_forgotten_with_its_hold() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    let taken_back = receipt["order_id"].as_str().expect("an id").to_owned();
+    let paid = order_to_pay(&shop, &show, "u2").await;
+    let placed = shop.wire.take_messages("orders");
+    assert_eq!(
+        cancel(&shop, ("u1", Role::Viewer), &taken_back, "c")
+            .await
+            .0,
+        202
+    );
+    let key = shop.checkout(&paid, PRICE).await;
+    assert_eq!(pay(&shop, "u2", &paid, &key, PRICE).await.0, 202);
+    let asked = shop.wire.take_messages("orders");
+    shop.redis.kill_and_restart().await;
+    let answer = shop.deliver(&asked).await;
+    assert_eq!(answer.batch_item_failures.len(), 2, "they were dropped");
+    shop.deliver(&placed).await;
+    shop.deliver(&asked).await;
+    assert_eq!(
+        status_of(&shop, "u1", &taken_back).await,
+        is("failed", "cancelled")
+    );
+    assert_eq!(money_of(&shop, &taken_back).await.2, 0);
+    assert_eq!(status_of(&shop, "u2", &paid).await, is("confirmed", ""));
+}

@@ -285,14 +285,8 @@ impl Settlement {
     async fn pay(&self, payment: &Payment) -> Result<Option<OrderRecord>, Error> {
         let order = &payment.order_id;
         let Some(record) = self.fence.ledger.order(order).await? else {
-            let source = Source::Live(order.broadcast());
-            return match self.fence.gate.hold(&source, order).await? {
-                Some(hold) if hold.reservation.open => Err(Error::Conflict), // not there yet
-                Some(_) | None => {
-                    tracing::error!(order.id = %order, "a payment for an order that nobody knows");
-                    Ok(None)
-                }
-            };
+            // Not there yet: its own message is on the queue, whether the gate remembers its hold or not.
+            return Err(Error::Conflict);
         };
         let now = clock::now();
         let key = &payment.payment_key;
@@ -569,7 +563,8 @@ impl Settlement {
                 // Not in the ledger yet. What its hold says is enough to end it there; its own message finds it ended.
                 let source = Source::Live(order.broadcast());
                 let Some(hold) = self.fence.gate.hold(&source, order).await? else {
-                    return Ok(None);
+                    // The gate forgot it; its own message is on the queue.
+                    return Err(Error::Conflict);
                 };
                 let order = hold.as_order(order.clone())?;
                 let reason = FailureReason::Cancelled;
