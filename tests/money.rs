@@ -672,3 +672,46 @@ async fn what_was_asked_for_an_order_is_not_forgotten_with_its_hold() {
     assert_eq!(money_of(&shop, &taken_back).await.2, 0);
     assert_eq!(status_of(&shop, "u2", &paid).await, is("confirmed", ""));
 }
+
+#[tokio::test]
+async fn a_refusal_after_a_charge_without_an_outcome_is_not_the_last_word() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    shop.gateway_faults(
+        json!([{ "on": "billing", "kind": "commit_later", "ms": 1_500, "times": 1 }]),
+    )
+    .await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    let order = receipt["order_id"].as_str().expect("an id").to_owned();
+    let placed = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&placed).await.batch_item_failures.len(), 1);
+    // A minute later: another attempt, which the card company refuses while the first is under way.
+    let reserved = record(&shop, &order).await;
+    let older = OrderRecord {
+        created_at: clock::now().before(Duration::from_secs(61)),
+        ..reserved.clone()
+    };
+    shop.ledger
+        .change(&reserved, older, "older", clock::now())
+        .await
+        .expect("answers");
+    shop.gateway_faults(json!([{ "on": "billing", "kind": "decline", "times": 1 }]))
+        .await;
+    assert_eq!(shop.deliver(&placed).await.batch_item_failures.len(), 0);
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("failed", "payment_declined")
+    );
+    let failed = record(&shop, &order).await;
+    assert!(failed.due_at.is_some(), "nobody would look");
+    while money_of(&shop, &order).await.1 == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    shop.settlement
+        .look_after(record(&shop, &order).await)
+        .await
+        .expect("looks");
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+}

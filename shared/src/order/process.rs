@@ -254,12 +254,19 @@ impl Settlement {
         match charge {
             Charge::Paid(payment) => self.judge(record, payment).await,
             Charge::Declined(code) => {
-                let failed = OrderRecord {
+                let now = clock::now();
+                let mut failed = OrderRecord {
                     declined: Some(code),
-                    ..record
-                        .clone()
-                        .failed(FailureReason::PaymentDeclined, clock::now())
+                    ..record.clone().failed(FailureReason::PaymentDeclined, now)
                 };
+                // An earlier try may have taken the money, or may still: this refusal says nothing of it.
+                if !first {
+                    let earlier = self.payments.lookup(&record.order_id).await?;
+                    if let Some(payment) = earlier.filter(is_done) {
+                        return self.judge(record, payment).await;
+                    }
+                    failed = watched(failed, now);
+                }
                 let cause = "payment declined";
                 self.change(&record, failed, cause)
                     .await
