@@ -1,7 +1,7 @@
 //! Money and stock together: paying later, late and twice, taking orders back, webhooks, dead letters. Over a real Redis, a
 //! DynamoDB emulator and the payment sandbox, whose own books say what was charged and given back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use onepool::{
     auth::Role,
@@ -714,4 +714,38 @@ async fn a_refusal_after_a_charge_without_an_outcome_is_not_the_last_word() {
         .await
         .expect("looks");
     assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+}
+
+#[tokio::test]
+async fn a_hanging_gateway_keeps_nobody_from_comparing() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    shop.reconcile.settlement.gateway_patience = Duration::from_millis(500);
+    for number in 0..4 {
+        let viewer = format!("u{number}");
+        let order = order_to_pay(&shop, &show, &viewer).await;
+        shop.process(10, 1).await;
+        let key = shop.checkout(&order, PRICE).await;
+        assert_eq!(pay(&shop, &viewer, &order, &key, PRICE).await.0, 202);
+        let _ = shop.wire.take_messages("orders"); // the messages are late
+        let paying = record(&shop, &order).await;
+        let due = OrderRecord {
+            due_at: Some(clock::now()),
+            ..paying.clone()
+        };
+        shop.ledger
+            .change(&paying, due, "due", clock::now())
+            .await
+            .expect("answers");
+    }
+    shop.gateway_faults(json!([{ "on": "confirm", "kind": "delay", "ms": 2_000, "times": 9 }]))
+        .await;
+    let began = Instant::now();
+    let report = shop.reconcile.run().await.expect("runs");
+    assert!(
+        began.elapsed() < Duration::from_millis(1_900),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(report.compared, 2);
 }

@@ -155,6 +155,17 @@ impl Settlement {
         self.conclude_one(looked).await
     }
 
+    /// Brings orders on, several at once, and for no longer than a batch waits for the gateway: one that hangs may not keep
+    /// whoever asks from the rest of its work. One outcome an order; one that was not brought on is to be looked at again.
+    pub async fn look_after_all(&self, records: Vec<OrderRecord>) -> Vec<Result<(), Error>> {
+        let deadline = Instant::now() + self.gateway_patience;
+        stream::iter(records)
+            .map(|record| within(deadline, self.look_after(record)))
+            .buffer_unordered(PAYMENTS_AT_ONCE)
+            .collect()
+            .await
+    }
+
     async fn place(&self, orders: &[AcceptedOrder], deadline: Instant) -> Vec<Result<(), Error>> {
         let now = clock::now();
         let bookings = self.fence.ledger.book(orders, now).await;

@@ -96,9 +96,9 @@ impl Reconcile {
         }
         match self.sweep.fence.ledger.due(clock::now(), MAX_DUE).await {
             Ok(due) => {
-                for record in due {
-                    report.looked_after += 1;
-                    if let Err(error) = self.settlement.look_after(record).await {
+                report.looked_after = due.len();
+                for outcome in self.settlement.look_after_all(due).await {
+                    if let Err(error) = outcome {
                         failed(&mut report, &error, "looking after an order");
                     }
                 }
