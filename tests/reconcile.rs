@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::Method;
 use onepool::{clock, stock::Withdrawn};
 use onepool_tests::{Fault, Shop, Show, billing_key, crash_after};
@@ -285,4 +286,27 @@ async fn why_is_it_seven() {
         .admin(Method::GET, "/products/p9/trace", None, Value::Null)
         .await;
     assert_eq!(nothing.0, 404);
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_hides_no_other() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let readable = order(&shop, &show, "u1").await;
+    shop.gateway_faults(json!([{ "on": "billing", "kind": "timeout_before_commit", "ms": 1 }]))
+        .await;
+    let messages = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 1);
+    let aws = shop.wire.aws();
+    let broken = format!("{}-{}", show.broadcast, "a".repeat(26));
+    let put = aws.dynamodb().await.put_item().table_name("orders");
+    let put = put
+        .item("pk", AttributeValue::S(broken))
+        .item("due_shard", AttributeValue::S("1".to_owned()))
+        .item("due_at", AttributeValue::N("1".to_owned()));
+    put.send().await.expect("is put");
+    let later = clock::now() + Duration::from_secs(3_600);
+    let due = shop.ledger.due(later, 100).await.expect("answers");
+    let due: Vec<&str> = due.iter().map(|order| order.order_id.as_str()).collect();
+    assert_eq!(due, [readable]);
 }
