@@ -310,3 +310,36 @@ async fn an_order_that_cannot_be_read_hides_no_other() {
     let due: Vec<&str> = due.iter().map(|order| order.order_id.as_str()).collect();
     assert_eq!(due, [readable]);
 }
+
+#[tokio::test]
+async fn a_fence_at_rest_is_looked_at_again_when_units_come_back_to_it() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(300);
+    let (status, receipt) = shop
+        .order(&show, "u1", "k", json!(1), json!({ "method": "widget" }))
+        .await;
+    assert_eq!(status, 202, "{receipt}");
+    shop.process(10, 1).await;
+    let path = format!("/broadcasts/{}/end", show.broadcast);
+    let ended = shop
+        .admin(Method::POST, &path, Some("e"), Value::Null)
+        .await;
+    assert_eq!(ended.0, 200);
+    shop.reconcile.run().await.expect("runs");
+    assert_eq!(shop.ledger.rows().await.expect("answers").len(), 1);
+    // Nobody pays. The ledger says so, and whoever wrote it there breaks off.
+    let id = receipt["order_id"].as_str().expect("an id");
+    let order = shop.ledger.order(&id.parse().expect("an id")).await;
+    let order = order.expect("answers").expect("is there");
+    tokio::time::sleep(order.pay_by.since(clock::now()) + Duration::from_millis(5)).await;
+    shop.redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    assert!(shop.settlement.look_after(order).await.is_err());
+    shop.redis.command(&["REPLICAOF", "NO", "ONE"]).await;
+    assert_eq!(shop.status("u1", id).await.1["status"], "failed");
+
+    shop.reconcile.run().await.expect("runs");
+    shop.process(10, 1).await;
+    let view = shop.quiet(&show.product).await;
+    assert_eq!(view["stock"]["available"], 1, "the unit is lost: {view}");
+}
