@@ -749,3 +749,22 @@ async fn a_hanging_gateway_keeps_nobody_from_comparing() {
     );
     assert_eq!(report.compared, 2);
 }
+
+#[tokio::test]
+async fn units_that_are_back_before_their_money_are_no_drift() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = paid_order(&shop, &show, "u1").await;
+    shop.gateway_faults(json!([{ "on": "cancel", "kind": "delay", "ms": 5_000, "times": 1 }]))
+        .await;
+    cancel(&shop, ("u1", Role::Viewer), &order, "c").await;
+    let messages = shop.wire.take_messages("orders");
+    let looking = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        shop.reconcile.run().await.expect("runs")
+    };
+    let (_, report) = futures::future::join(shop.deliver(&messages), looking).await;
+    assert_eq!((report.drift, report.failed), (0, 0), "{report:?}");
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
+}

@@ -613,6 +613,11 @@ impl Settlement {
                 .await?
             {
                 Changed::Now(next) => {
+                    // The gate follows before the gateway is asked, which may take long: units that are back in the ledger
+                    // alone look like drift. If it does not now, the message comes again for it.
+                    self.fence
+                        .settle_holds(std::slice::from_ref(&next), now)
+                        .await;
                     // A charge may have been under way: the gateway knows.
                     let ended = if next.may_be_charged() || next.refund.is_some() {
                         self.bring_on(next, Patience::Wait, now).await
