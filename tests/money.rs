@@ -768,3 +768,27 @@ async fn units_that_are_back_before_their_money_are_no_drift() {
     assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
 }
+
+#[tokio::test]
+async fn units_that_a_late_payer_took_again_are_not_promised_to_another() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(100);
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    let pay_by = record(&shop, &order).await.pay_by;
+    tokio::time::sleep(pay_by.since(clock::now()) + Duration::from_millis(5)).await;
+    shop.reconcile.run().await.expect("runs");
+    shop.process(10, 1).await;
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let report = shop.reconcile.run().await.expect("runs");
+    let other = shop
+        .order(&show, "u2", "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!(other.0, 409, "the unit was promised twice");
+    assert_eq!(report.drift, 0);
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}

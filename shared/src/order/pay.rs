@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{FailureReason, OrderId, OrderMessage, OrderStatus, Payment, PaymentKind};
 use crate::{
     auth::{Caller, Role},
+    broadcast::fence::Fence,
     catalog::Catalog,
     clock::{self, Timestamp},
     error::Error,
@@ -92,9 +93,14 @@ impl Payments {
         let begun =
             begin_payment(&self.ledger, &self.terms, record, &payment.payment_key, now).await?;
         if begun.status == OrderStatus::Reserved {
-            // If this is lost, the sweep finds in the ledger that the order is being paid.
-            if let Err(error) = self.gate.extend(&source(order), order, begun.pay_by).await {
-                tracing::warn!(order.id = %order, error = %error, "the hold was not extended");
+            // An order that was not paid in time has its units again by the ledger, so nobody else may get them at the gate. If
+            // this is lost, the sweep finds in the ledger that the order is being paid.
+            let fence = Fence {
+                ledger: self.ledger.clone(),
+                gate: self.gate.clone(),
+            };
+            if let Err(error) = fence.keep_hold(&source(order), &begun).await {
+                tracing::warn!(order.id = %order, error = %error, "the hold was not kept");
             }
             self.queue.send(&OrderMessage::Pay(payment)).await?;
         }
