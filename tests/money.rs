@@ -792,3 +792,27 @@ async fn units_that_a_late_payer_took_again_are_not_promised_to_another() {
     assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
 }
+
+#[tokio::test]
+async fn a_payment_that_is_refused_counts_once_however_often_its_message_comes() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    shop.gateway_faults(
+        json!([{ "on": "confirm", "kind": "decline", "orderId": order, "times": 1 }]),
+    )
+    .await;
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let messages = shop.wire.take_messages("orders");
+    for _ in 0..4 {
+        shop.deliver(&messages).await;
+    }
+    assert_eq!(status_of(&shop, "u1", &order).await, is("reserved", ""));
+    assert_eq!(record(&shop, &order).await.declines, 1);
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+}

@@ -187,6 +187,7 @@ pub async fn begin_payment(
         if record.method != PaymentKind::Widget {
             return Err(Error::AlreadySettled);
         }
+        let refused = record.refused.iter().any(|key| key == payment_key);
         let pay_by = terms.extended(&record, now);
         let paying = OrderRecord {
             attempt: Some(payment_key.to_owned()),
@@ -206,11 +207,13 @@ pub async fn begin_payment(
             (OrderStatus::Reserved, _) => match record.attempt.as_deref() {
                 Some(attempt) if attempt == payment_key => return Ok(record),
                 Some(_) => return Err(Error::AlreadySettled),
+                // The gateway would say the same again; its buyer may try another payment.
+                None if refused => return Ok(record),
                 None if pay_by <= now => return Err(Error::PaymentExpired),
                 None => (paying, "being paid"),
             },
             (OrderStatus::Failed, Some(FailureReason::PaymentExpired | FailureReason::Expired))
-                if record.refund.is_none() =>
+                if record.refund.is_none() && !refused =>
             {
                 let until = now + terms.extension;
                 let again = OrderRecord {

@@ -309,9 +309,13 @@ impl Settlement {
         let now = clock::now();
         let key = &payment.payment_key;
         match begin_payment(&self.fence.ledger, &self.terms, record, key, now).await {
-            Ok(record) if record.status == OrderStatus::Reserved => {
+            Ok(record)
+                if record.status == OrderStatus::Reserved
+                    && record.attempt.as_ref() == Some(key) =>
+            {
                 self.take_payment(record, key, now).await.map(Some)
             }
+            // Paid by it, or refused before.
             Ok(record) => Ok(Some(record)),
             // Nothing was taken: the gateway lets an authorization lapse that nobody confirms.
             Err(Error::AlreadySettled | Error::PaymentExpired) => Ok(None),
@@ -415,8 +419,11 @@ impl Settlement {
         if let Some(payment) = other.filter(is_done) {
             return self.paid(record, payment, now).await;
         }
+        let mut refused = record.refused.clone();
+        refused.push(payment_key.to_owned());
         let declined = OrderRecord {
             attempt: None,
+            refused,
             declines: record.declines + 1,
             declined: Some(code),
             ..record.clone()
