@@ -816,3 +816,31 @@ async fn a_payment_that_is_refused_counts_once_however_often_its_message_comes()
     shop.process(10, 2).await;
     assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
 }
+
+#[tokio::test]
+async fn an_order_taken_back_after_its_time_is_not_taken_up_by_a_late_payment() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(100);
+    let order = order_to_pay(&shop, &show, "u1").await;
+    let key = shop.checkout(&order, PRICE).await;
+    let placed = shop.wire.take_messages("orders");
+    shop.deliver(&placed).await;
+    let pay_by = record(&shop, &order).await.pay_by;
+    let cancel = OrderMessage::Cancel {
+        order_id: order.parse().expect("an id"),
+        by: "u1".parse().expect("an id"),
+    };
+    tokio::time::sleep(pay_by.since(clock::now()) + Duration::from_millis(5)).await;
+    shop.reconcile.run().await.expect("runs");
+    shop.deliver(&[serde_json::to_string(&cancel).expect("JSON")])
+        .await;
+    let (status, problem) = pay(&shop, "u1", &order, &key, PRICE).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("already_settled")));
+    shop.process(10, 2).await;
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("failed", "cancelled")
+    );
+    assert_eq!(money_of(&shop, &order).await, (0, 0, 0));
+}

@@ -605,6 +605,11 @@ impl Settlement {
         loop {
             let failed = record.clone().failed(FailureReason::Cancelled, now);
             let wanted = match (record.status, &record.payment) {
+                // A payment that comes after its time would take it up again.
+                (OrderStatus::Failed, None) if is_expired(&record) => OrderRecord {
+                    reason: Some(FailureReason::Cancelled),
+                    ..record.clone()
+                },
                 (OrderStatus::Failed, _) => return Ok(Some(record)),
                 (OrderStatus::Confirmed, Some(_)) => OrderRecord {
                     refund: Some(Refund::Due),
@@ -739,6 +744,13 @@ fn minutes(span: Duration) -> u32 {
 
 fn is_done(payment: &payment::Payment) -> bool {
     payment.status == PaymentStatus::Done
+}
+
+fn is_expired(record: &OrderRecord) -> bool {
+    matches!(
+        record.reason,
+        Some(FailureReason::PaymentExpired | FailureReason::Expired)
+    )
 }
 
 fn shown(payment: &payment::Payment) -> PaymentView {
