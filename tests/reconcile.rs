@@ -343,3 +343,26 @@ async fn a_fence_at_rest_is_looked_at_again_when_units_come_back_to_it() {
     let view = shop.quiet(&show.product).await;
     assert_eq!(view["stock"]["available"], 1, "the unit is lost: {view}");
 }
+
+#[tokio::test]
+async fn a_hold_that_cannot_be_ended_keeps_no_other_ones_units() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(2, 2, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(1);
+    for viewer in ["u1", "u2"] {
+        order(&shop, &show, viewer).await;
+    }
+    let _ = shop.wire.take_messages("orders"); // they never come
+    let later = clock::now() + Duration::from_secs(60);
+    shop.gate.raise_watermark(later).await.expect("answers");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let sweep = &shop.reconcile.sweep;
+    shop.wire.fail("TransactWriteItems", Fault::Refused(400), 1);
+    let swept = sweep.sweep(&show.source(), clock::now(), None).await;
+    assert!(swept.is_err(), "the first was ended: {swept:?}");
+    assert_eq!(left(&shop, &show).await, 1);
+    let swept = sweep.sweep(&show.source(), clock::now(), None).await;
+    assert_eq!(swept.expect("answers"), 1);
+    shop.process(10, 1).await;
+    shop.quiet(&show.product).await;
+}

@@ -19,6 +19,8 @@ use crate::{
 
 /// Holds one sweep looks at.
 pub const MAX_HOLDS: usize = 100;
+/// Failures in a row after which a sweep takes it that a store is away.
+const MAX_FAILURES: usize = 2;
 /// What the queue may bring late although it is done up to a time: it is not strictly in order.
 const SLACK: Duration = Duration::from_secs(10);
 /// How long after its deadline an order that a backlog keeps from the ledger is left alone.
@@ -47,20 +49,33 @@ impl Sweep {
     ) -> Result<usize, Error> {
         let gate = &self.fence.gate;
         let mut ended = Vec::new();
+        let (mut failure, mut failures) = (None, 0);
         for order in gate.expired(source, now, MAX_HOLDS, claim).await? {
-            if let Some(record) = self.end(source, &order, now).await? {
-                ended.push(record);
+            // One that cannot be ended keeps no other one's units.
+            match self.end(source, &order, now).await {
+                Ok(record) => {
+                    ended.extend(record);
+                    failures = 0;
+                }
+                Err(error) => {
+                    tracing::warn!(order.id = %order, error = %error, "an expired hold was not ended");
+                    failure = Some(error);
+                    failures += 1;
+                }
+            }
+            if failures == MAX_FAILURES {
+                break;
             }
         }
         if let Some((_, error)) = self.fence.settle_holds(&ended, now).await.pop() {
-            return Err(error);
+            failure = Some(error);
         }
         for record in &ended {
             // Its buyer is told by the part that tells buyers.
             let order_id = record.order_id.clone();
             self.queue.send(&OrderMessage::Check { order_id }).await?;
         }
-        Ok(ended.len())
+        failure.map_or(Ok(ended.len()), Err)
     }
 
     /// Ends an order whose hold is past its deadline, in the ledger. `None` if it goes on.
