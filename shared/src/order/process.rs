@@ -526,7 +526,11 @@ impl Settlement {
         counter!("duplicate_payments").increment(1);
         let id = format!("{}:duplicate", record.order_id);
         let reason = "Onepool: the order was paid twice";
-        self.payments.refund(payment, &id, reason).await.map(drop)
+        if let payment::Refund::Refused(code) = self.payments.refund(payment, &id, reason).await? {
+            counter!("refunds_refused").increment(1);
+            tracing::error!(order.id = %record.order_id, code, "the refund of a second payment was refused: a person has to look");
+        }
+        Ok(())
     }
 
     /// Gives money back that the ledger says is owed. If the gateway does not say what it did, it stays owed, and somebody
