@@ -844,3 +844,27 @@ async fn an_order_taken_back_after_its_time_is_not_taken_up_by_a_late_payment() 
     );
     assert_eq!(money_of(&shop, &order).await, (0, 0, 0));
 }
+
+#[tokio::test]
+async fn payments_of_one_batch_do_not_wait_for_each_other() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let mut messages = Vec::new();
+    for number in 0..6 {
+        let viewer = format!("u{number}");
+        let order = order_to_pay(&shop, &show, &viewer).await;
+        shop.process(10, 1).await;
+        let key = shop.checkout(&order, PRICE).await;
+        assert_eq!(pay(&shop, &viewer, &order, &key, PRICE).await.0, 202);
+        messages.extend(shop.wire.take_messages("orders"));
+    }
+    shop.gateway_faults(json!([{ "on": "confirm", "kind": "delay", "ms": 700, "times": 9 }]))
+        .await;
+    let began = Instant::now();
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 0);
+    assert!(
+        began.elapsed() < Duration::from_millis(2_500),
+        "{:?}",
+        began.elapsed()
+    );
+}

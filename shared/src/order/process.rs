@@ -86,29 +86,39 @@ impl Settlement {
         let mut outcomes: BTreeMap<OrderId, Result<(), Error>> =
             ids.zip(self.place(&placed, deadline).await).collect();
 
-        let mut answers = Vec::with_capacity(messages.len());
-        for message in &messages {
-            answers.push(match message {
-                OrderMessage::Place(order) => match outcomes.get_mut(&order.order_id) {
+        // The others ask the gateway one by one, so they do not wait for each other.
+        let others: Vec<Option<Result<(), Error>>> = stream::iter(&messages)
+            .map(|message| self.attend(message, deadline))
+            .buffered(PAYMENTS_AT_ONCE)
+            .collect()
+            .await;
+        messages
+            .iter()
+            .zip(others)
+            .map(|(message, attended)| {
+                let placed = outcomes.get_mut(message.order_id());
+                attended.unwrap_or_else(|| match placed {
                     Some(outcome @ Err(_)) => std::mem::replace(outcome, Err(Error::Conflict)),
                     Some(Ok(())) => Ok(()),
                     None => Err(Error::Conflict),
-                },
-                OrderMessage::Pay(payment) => {
-                    let work = self.pay(payment);
-                    self.conclude_one(within(deadline, work).await).await
-                }
-                OrderMessage::Check { order_id } => {
-                    let work = self.check(order_id, Patience::Wait);
-                    self.conclude_one(within(deadline, work).await).await
-                }
-                OrderMessage::Cancel { order_id, by } => {
-                    let work = self.cancel(order_id, by.as_str());
-                    self.conclude_one(within(deadline, work).await).await
-                }
-            });
-        }
-        answers
+                })
+            })
+            .collect()
+    }
+
+    /// Handles a message that is not an order to be placed; `None` if it is.
+    async fn attend(&self, message: &OrderMessage, deadline: Instant) -> Option<Result<(), Error>> {
+        let outcome = match message {
+            OrderMessage::Place(_) => return None,
+            OrderMessage::Pay(payment) => within(deadline, self.pay(payment)).await,
+            OrderMessage::Check { order_id } => {
+                within(deadline, self.check(order_id, Patience::Wait)).await
+            }
+            OrderMessage::Cancel { order_id, by } => {
+                within(deadline, self.cancel(order_id, by.as_str())).await
+            }
+        };
+        Some(self.conclude_one(outcome).await)
     }
 
     /// Handles a message that failed too often: its order ends here, paid if it was paid after all, else failed.
