@@ -153,7 +153,11 @@ impl Settlement {
                 let begun = self.pay(&payment).await;
                 self.conclude_one(begun).await
             }
-            OrderMessage::Place(_) | OrderMessage::Check { .. } => {
+            OrderMessage::Check { .. } => {
+                let work = self.check(&order_id, Patience::Wait).await;
+                self.conclude_one(work).await
+            }
+            OrderMessage::Place(_) => {
                 let work = self.check(&order_id, Patience::GiveUp).await;
                 self.conclude_one(work).await
             }
@@ -171,7 +175,17 @@ impl Settlement {
     /// # Errors
     /// A store or the gateway failed; it is to be looked at again.
     pub async fn look_after(&self, record: OrderRecord) -> Result<(), Error> {
-        let looked = self.bring_on(record, Patience::Wait, clock::now()).await;
+        let now = clock::now();
+        let looked = self.bring_on(record.clone(), Patience::Wait, now).await;
+        if let Err(Error::Payment(_) | Error::PaymentConfiguration(_)) = &looked {
+            // Looked at again later, so that it does not stand before all others in the index.
+            let later = OrderRecord {
+                due_at: Some(now + WATCH),
+                ..record.clone()
+            };
+            self.change(&record, later, "the gateway did not say")
+                .await?;
+        }
         self.conclude_one(looked).await
     }
 
@@ -329,7 +343,10 @@ impl Settlement {
         let now = clock::now();
         let key = &payment.payment_key;
         match begin_payment(&self.fence.ledger, &self.terms, record, key, now).await {
-            Ok(record) if record.attempt.as_ref() == Some(key) && !is_settled(&record) => {
+            Ok(record)
+                if record.status == OrderStatus::Reserved
+                    && record.attempt.as_ref() == Some(key) =>
+            {
                 self.take_payment(record, key, now).await.map(Some)
             }
             // Paid by it, or refused before.
@@ -772,10 +789,6 @@ fn is_expired(record: &OrderRecord) -> bool {
         record.reason,
         Some(FailureReason::PaymentExpired | FailureReason::Expired)
     )
-}
-
-fn is_settled(record: &OrderRecord) -> bool {
-    record.status != OrderStatus::Reserved
 }
 
 fn shown(payment: &payment::Payment) -> PaymentView {

@@ -19,6 +19,10 @@ use crate::{
 
 /// Holds one sweep looks at.
 pub const MAX_HOLDS: usize = 100;
+/// Failures in a row after which a sweep takes it that a store is away.
+const MAX_FAILURES: usize = 2;
+/// Holds a sweep looks at that a buyer waits for: each takes some calls, and the buyer's function has 5 s.
+const CLAIMED_HOLDS: usize = 20;
 /// What the queue may bring late although it is done up to a time: it is not strictly in order.
 const SLACK: Duration = Duration::from_secs(10);
 /// How long after its deadline an order that a backlog keeps from the ledger is left alone.
@@ -47,15 +51,24 @@ impl Sweep {
     ) -> Result<usize, Error> {
         let gate = &self.fence.gate;
         let mut ended = Vec::new();
-        let mut failure = None;
-        for order in gate.expired(source, now, MAX_HOLDS, claim).await? {
+        let (mut failure, mut failures) = (None, 0);
+        // A buyer is waiting for what a claimed sweep finds.
+        let most = claim.map_or(MAX_HOLDS, |_| CLAIMED_HOLDS);
+        for order in gate.expired(source, now, most, claim).await? {
             // One that cannot be ended keeps no other one's units.
             match self.end(source, &order, now).await {
-                Ok(record) => ended.extend(record),
+                Ok(record) => {
+                    ended.extend(record);
+                    failures = 0;
+                }
                 Err(error) => {
                     tracing::warn!(order.id = %order, error = %error, "an expired hold was not ended");
                     failure = Some(error);
+                    failures += 1;
                 }
+            }
+            if failures == MAX_FAILURES {
+                break;
             }
         }
         if let Some((_, error)) = self.fence.settle_holds(&ended, now).await.pop() {
