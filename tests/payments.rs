@@ -114,7 +114,7 @@ impl Shop {
     }
 
     async fn confirm(&self, order: &OrderId, payment_key: &str) -> Result<Charge, Error> {
-        self.gateway.confirm(order, payment_key, AMOUNT).await
+        self.gateway.confirm(order, payment_key, AMOUNT, 1).await
     }
 
     async fn paid(&self, order: &OrderId) -> Payment {
@@ -416,7 +416,7 @@ async fn a_wrong_key_of_ours_is_a_fault_of_configuration_and_loses_nothing() {
     let wrong = adapter(shop.sandbox.base_url(), "test_sk_of_somebody_else");
     let outcomes = [
         misconfigured(wrong.charge(&order, "card-1", "buyer-1", AMOUNT, 1).await),
-        misconfigured(wrong.confirm(&order, &key, AMOUNT).await),
+        misconfigured(wrong.confirm(&order, &key, AMOUNT, 1).await),
         misconfigured(wrong.lookup(&order).await),
         misconfigured(wrong.refund(&payment, "refund-1", "sold out").await),
     ];
@@ -447,6 +447,22 @@ async fn a_wrong_key_of_ours_is_a_fault_of_configuration_and_loses_nothing() {
 }
 
 // Checkouts
+
+#[tokio::test]
+async fn a_confirm_whose_failure_the_gateway_repeats_is_another_attempt_after_a_while() {
+    let shop = Shop::open().await;
+    let order = order("1");
+    let key = shop.check_out(&order).await;
+    shop.fault(json!({ "on": "confirm", "kind": "error_before_commit", "status": 500 }))
+        .await;
+    for _ in 0..2 {
+        unknown(shop.confirm(&order, &key).await);
+    }
+    for _ in 0..2 {
+        paid(shop.gateway.confirm(&order, &key, AMOUNT, 2).await);
+    }
+    assert_eq!(shop.charges(&order).await, 1);
+}
 
 #[tokio::test]
 async fn a_checkout_is_paid_once_whatever_is_repeated() {
@@ -587,7 +603,7 @@ async fn a_payment_of_another_amount_tells_its_true_one() {
     let shop = Shop::open().await;
     let first = order("1");
     let key = shop.check_out(&first).await;
-    let other = shop.gateway.confirm(&first, &key, AMOUNT - 1).await;
+    let other = shop.gateway.confirm(&first, &key, AMOUNT - 1, 1).await;
     assert_eq!(declined(other), "INVALID_REQUEST");
     assert_eq!(shop.charges(&first).await, 0);
 
@@ -599,7 +615,7 @@ async fn a_payment_of_another_amount_tells_its_true_one() {
     let order = order("3");
     shop.paid(&order).await;
     let key = shop.check_out(&order).await;
-    let cheaper = shop.gateway.confirm(&order, &key, 1_000).await;
+    let cheaper = shop.gateway.confirm(&order, &key, 1_000, 1).await;
     assert_eq!(paid(cheaper).total, AMOUNT);
     assert_eq!(shop.charges(&order).await, 1);
 }

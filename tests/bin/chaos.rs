@@ -2,7 +2,7 @@
 
 use std::{env, fs, process::ExitCode, time::Duration};
 
-use comfy_table::{Table, presets};
+use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use indicatif::{ProgressBar, ProgressStyle};
 use onepool_tests::{
     chaos::{Outcome, Plan, run},
@@ -54,7 +54,7 @@ fn table(outcome: &Outcome) -> Table {
     let Outcome { report, tally, .. } = outcome;
     let rate = report.operations as f64 / report.seconds.max(f64::MIN_POSITIVE);
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header(["", &format!("seed {}", report.seed)]);
     for (name, value) in [
         ("operations", report.operations.to_string()),

@@ -1,17 +1,20 @@
 //! What the tests stand on: a private Redis, a DynamoDB emulator, the wire between the AWS SDK and them where faults are
-//! put in, the payment sandbox, and a shop wired over all four as the functions wire it.
+//! put in, the payment sandbox, a shop wired over all four as the functions wire it, and the
+//! deployed local stack.
 
 pub mod chaos;
 mod crash;
 mod dynamodb;
 mod redis_server;
 mod shop;
+mod stack;
 mod wire;
 
 pub use crash::crash_after;
 pub use dynamodb::DynamoDb;
 pub use redis_server::RedisServer;
 pub use shop::{Shop, Show, billing_key};
+pub use stack::{PATIENCE, Stack, onepool_live, wait_for};
 pub use wire::{Fault, Wire};
 
 /// The folder of the workspace.

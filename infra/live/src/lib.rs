@@ -24,7 +24,6 @@ pub mod show;
 mod stop;
 pub mod tokens;
 
-use std::future::pending;
 use std::time::Instant;
 
 use config::{Config, Show};
@@ -67,11 +66,14 @@ async fn up_and_show(config: &Config, folder: &Folder, processes: &Processes) ->
             show::reopen(&live, &last).await?
         }
     };
-    live.introduce(&on_air)?;
-    stay_up(&live).await
+    live.introduce(&on_air, processes)?;
+    stay_up(&mut live, processes).await
 }
 
 /// Until it is told to stop: `live` has to outlive everyone who uses it.
-async fn stay_up(_live: &Live) -> Result<bool> {
-    pending().await
+async fn stay_up(live: &mut Live, processes: &Processes) -> Result<bool> {
+    loop {
+        processes.part_returned().await;
+        live.renew_pids(processes)?;
+    }
 }

@@ -52,9 +52,6 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
     let gateway = gateway::open(config, &emulator.aws, &stack).await?;
     payments.send_webhooks_to(&gateway.http).await?;
 
-    let mut pids = BTreeMap::from([("onepool-live", std::process::id()), ("redis", redis.pid)]);
-    pids.extend(emulator.pid.map(|pid| ("emulator", pid)));
-    pids.extend(payments.pid.map(|pid| ("payment-sandbox", pid)));
     let addresses = Addresses {
         http: gateway.http.clone(),
         websocket: gateway.websocket.clone(),
@@ -70,7 +67,7 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
             broadcaster: signer.sign("broadcaster-1", "진행자", Role::Broadcaster)?,
             viewer: signer.sign("viewer-1", "시청자", Role::Viewer)?,
         },
-        pids,
+        pids: pids(processes),
         aws: emulator.aws.endpoint.clone(),
         region: REGION,
         stack: stack.outputs.clone(),
@@ -92,12 +89,12 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
 
 impl Live {
     /// Says where everything is, to programs and to people, with commands to paste.
-    pub fn introduce(&mut self, on_air: &OnAir) -> Result<()> {
+    pub fn introduce(&mut self, on_air: &OnAir, processes: &Processes) -> Result<()> {
         self.addresses.demo = Some(Demo {
             broadcast_id: on_air.broadcast_id.clone(),
             product_id: on_air.product_id.clone(),
         });
-        self.addresses.write(&self.local_json)?;
+        self.renew_pids(processes)?;
         let Addresses {
             http,
             websocket,
@@ -131,4 +128,16 @@ impl Live {
         say::note("멈추려면 Ctrl-C", "Ctrl-C stops everything");
         Ok(())
     }
+
+    /// Says which processes there are now.
+    pub fn renew_pids(&mut self, processes: &Processes) -> Result<()> {
+        self.addresses.pids = pids(processes);
+        self.addresses.write(&self.local_json)
+    }
+}
+
+fn pids(processes: &Processes) -> BTreeMap<&'static str, u32> {
+    let mut pids = processes.ids();
+    pids.insert("onepool-live", std::process::id());
+    pids
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::error::{Context, Error, Result};
-use crate::processes::{Orphan, Processes};
+use crate::processes::{Death, Orphan, Processes};
 use crate::say;
 
 /// The route of `template.yaml` that hears of payments.
@@ -53,11 +53,16 @@ pub async fn start(processes: &Processes, config: &Config) -> Result<Payments> {
     if !program.is_file() {
         return Err(Error::new(format!("{} is missing", program.display())).fix("run `make build`"));
     }
-    let pid = processes.start("payment-sandbox", Orphan::Killed, &program, |command| {
-        command
-            .env("PAYMENT_SANDBOX_PORT", "0")
-            .env("TOSS_SECRET_KEY", &config.toss_secret_key);
-    })?;
+    let pid = processes.start(
+        "payment-sandbox",
+        (Orphan::Killed, Death::EndsTheRun),
+        &program,
+        |command| {
+            command
+                .env("PAYMENT_SANDBOX_PORT", "0")
+                .env("TOSS_SECRET_KEY", &config.toss_secret_key);
+        },
+    )?;
     let log = processes.log("payment-sandbox");
     let url = processes
         .until_ready("payment-sandbox", Duration::from_secs(10), async || {

@@ -1,5 +1,6 @@
 //! Child processes: each in a process group of its own, with a log file, and none left behind.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,13 +9,17 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::error::{Context, Error, Result};
+use crate::say;
 
 /// How long a part may take to stop by itself.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a part that comes back is gone at least: one that dies at every start must not keep the machine busy.
+const ABSENCE: Duration = Duration::from_secs(1);
 
 /// What becomes of a child when this program dies without having had a chance to stop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +30,28 @@ pub enum Orphan {
     EndsItself,
 }
 
+/// What becomes of the run when a part dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// It ends: what the part knew is gone, and was needed.
+    EndsTheRun,
+    /// It goes on: the part is started again as it was, with nothing of what it knew.
+    ComesBack,
+}
+
 /// Everything this run started.
 pub struct Processes {
     logs: PathBuf,
     children: Mutex<Vec<Running>>,
+    returned: Notify,
 }
 
 struct Running {
     name: &'static str,
+    // Starts it again.
+    command: Command,
+    death: Death,
+    id: u32,
     group: Pid,
     child: Child,
     // Closes when this program is gone, however it went.
@@ -45,6 +64,7 @@ impl Processes {
         Self {
             logs,
             children: Mutex::default(),
+            returned: Notify::new(),
         }
     }
 
@@ -57,7 +77,7 @@ impl Processes {
     pub fn start(
         &self,
         name: &'static str,
-        orphan: Orphan,
+        (orphan, death): (Orphan, Death),
         program: &Path,
         set_up: impl FnOnce(&mut Command),
     ) -> Result<u32> {
@@ -65,27 +85,30 @@ impl Processes {
         let errors = log.try_clone().context(|| format!("log of {name}"))?;
         let mut command = command_for(program, orphan);
         set_up(&mut command);
-        let mut child = command
+        command
             .stdin(Stdio::piped())
             .stdout(log)
             .stderr(errors)
             // Its own group: Ctrl-C reaches this program alone, which then stops the others in order.
-            .process_group(0)
-            .spawn()
-            .context(|| format!("starting {name} ({})", program.display()))?;
-        let id = child
-            .id()
-            .ok_or_else(|| Error::new(format!("{name} ended at once")))?;
-        let group = Pid::from_raw(id.cast_signed())
-            .ok_or_else(|| Error::new(format!("{name} has no process id")))?;
-        let stdin = child.stdin.take();
-        self.children().push(Running {
-            name,
-            group,
-            child,
-            _stdin: stdin,
-        });
+            .process_group(0);
+        let running = Running::spawn(name, command, death)?;
+        let id = running.id;
+        self.children().push(running);
         Ok(id)
+    }
+
+    /// The process ids by name, as they are now.
+    pub fn ids(&self) -> BTreeMap<&'static str, u32> {
+        let children = self.children();
+        children
+            .iter()
+            .map(|running| (running.name, running.id))
+            .collect()
+    }
+
+    /// Waits until a part that died is back: its process id is another one then.
+    pub async fn part_returned(&self) {
+        self.returned.notified().await;
     }
 
     /// Polls until `probe` answers; fails as soon as `name` has died, or at the deadline, with the end of its log.
@@ -116,7 +139,7 @@ impl Processes {
         }
     }
 
-    /// Waits until one of them ends by itself, which none should.
+    /// Waits until one of them ends by itself that the run cannot do without; the others are started again.
     pub async fn first_death(&self) -> Error {
         loop {
             // Slower than `until_ready`, which knows better what a death while starting means.
@@ -124,11 +147,38 @@ impl Processes {
             let dead = self
                 .children()
                 .iter_mut()
-                .find_map(|running| running.has_ended().then_some(running.name));
-            if let Some(name) = dead {
-                return self.with_log(name, "ended by itself");
+                .find_map(|running| running.has_ended().then_some((running.name, running.death)));
+            match dead {
+                Some((name, Death::EndsTheRun)) => return self.with_log(name, "ended by itself"),
+                Some((name, Death::ComesBack)) => {
+                    sleep(ABSENCE).await;
+                    if let Err(error) = self.start_again(name) {
+                        return error;
+                    }
+                    self.returned.notify_one();
+                }
+                None => {}
             }
         }
+    }
+
+    fn start_again(&self, name: &str) -> Result<()> {
+        let mut children = self.children();
+        if let Some(place) = children.iter().position(|running| running.name == name) {
+            let Running {
+                name,
+                command,
+                death,
+                ..
+            } = children.remove(place);
+            // In its old place: parts are stopped in the order opposite to their start.
+            children.insert(place, Running::spawn(name, command, death)?);
+            say::note(
+                &format!("{name}이(가) 죽어 다시 띄웠습니다"),
+                &format!("{name} died and was started again, empty"),
+            );
+        }
+        Ok(())
     }
 
     /// Stops all: asks, waits, then insists. Groups, so that what a child started goes with it.
@@ -198,6 +248,28 @@ impl Drop for Processes {
 }
 
 impl Running {
+    fn spawn(name: &'static str, mut command: Command, death: Death) -> Result<Self> {
+        let program = command.as_std().get_program().to_owned();
+        let mut child = command
+            .spawn()
+            .context(|| format!("starting {name} ({})", program.display()))?;
+        let id = child
+            .id()
+            .ok_or_else(|| Error::new(format!("{name} ended at once")))?;
+        let group = Pid::from_raw(id.cast_signed())
+            .ok_or_else(|| Error::new(format!("{name} has no process id")))?;
+        let stdin = child.stdin.take();
+        Ok(Self {
+            name,
+            command,
+            death,
+            id,
+            group,
+            child,
+            _stdin: stdin,
+        })
+    }
+
     fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }

@@ -1,4 +1,5 @@
-//! A real redis-server of this run's own: in memory, and never evicting.
+//! A real redis-server of this run's own: in memory, and never evicting. One that dies is started again on the same port,
+//! empty: as a node that a managed service replaces, and what Onepool says it survives.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,15 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::error::{Error, Result};
-use crate::processes::{Orphan, Processes};
+use crate::processes::{Death, Orphan, Processes};
 use crate::{ports, say};
 
 /// Where it listens.
 pub struct Redis {
     /// `redis://127.0.0.1:port`
     pub url: String,
-    /// Its process.
-    pub pid: u32,
 }
 
 /// Starts it and waits until it answers.
@@ -23,19 +22,24 @@ pub async fn start(processes: &Processes, scratch: &Path) -> Result<Redis> {
     let since = Instant::now();
     let port = ports::free()?;
     let program = Path::new("redis-server");
-    let pid = processes
-        .start("redis", Orphan::Killed, program, |command| {
-            command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
-            command.args([
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--maxmemory-policy",
-                "noeviction",
-            ]);
-            command.arg("--dir").arg(scratch);
-        })
+    processes
+        .start(
+            "redis",
+            (Orphan::Killed, Death::ComesBack),
+            program,
+            |command| {
+                command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
+                command.args([
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "no",
+                    "--maxmemory-policy",
+                    "noeviction",
+                ]);
+                command.arg("--dir").arg(scratch);
+            },
+        )
         .map_err(installed)?;
     let version = processes
         .until_ready("redis", Duration::from_secs(10), async || {
@@ -50,7 +54,6 @@ pub async fn start(processes: &Processes, scratch: &Path) -> Result<Redis> {
     );
     Ok(Redis {
         url: format!("redis://127.0.0.1:{port}"),
-        pid,
     })
 }
 

@@ -290,8 +290,7 @@ impl Settlement {
             return self.judge(record, payment).await;
         }
         let amount = record.amount();
-        // The gateway repeats its first answer to an attempt, a failure of its own included: after a while it is another one.
-        let attempt = 1 + minutes(clock::now().since(record.created_at));
+        let attempt = attempt(&record, clock::now());
         let charge = self
             .payments
             .charge(&record.order_id, billing_key, customer_key, amount, attempt)
@@ -442,7 +441,7 @@ impl Settlement {
         let amount = record.amount();
         let charge = self
             .payments
-            .confirm(&record.order_id, payment_key, amount)
+            .confirm(&record.order_id, payment_key, amount, attempt(&record, now))
             .await?;
         let code = match charge {
             Charge::Paid(payment) => return self.paid(record, payment, now).await,
@@ -774,6 +773,12 @@ async fn within<T>(
     tokio::time::timeout_at(deadline, work.boxed_local())
         .await
         .unwrap_or_else(|_elapsed| Err(Error::Payment("no time left in this batch".to_owned())))
+}
+
+/// Which attempt at the payment of an order this is. The gateway repeats its first answer to an attempt, a failure of its own
+/// included: after a while it is another one.
+fn attempt(record: &OrderRecord, now: Timestamp) -> u32 {
+    1 + minutes(now.since(record.created_at))
 }
 
 fn minutes(span: Duration) -> u32 {

@@ -93,7 +93,7 @@ pub trait Gateway: Send + Sync {
         attempt: u32,
     ) -> BoxFuture<'a, Result<Charge, Error>>;
 
-    /// Takes the `amount` won that a buyer agreed to at the checkout, once. A payment of another amount is
+    /// Takes the `amount` won that a buyer agreed to at the checkout, once, whatever the attempt. A payment of another amount is
     /// [`Charge::Paid`] too: its `total` tells. If another checkout of the same order was paid, that payment is the answer.
     ///
     /// # Errors
@@ -103,6 +103,7 @@ pub trait Gateway: Send + Sync {
         order: &'a OrderId,
         payment_key: &'a str,
         amount: u64,
+        attempt: u32,
     ) -> BoxFuture<'a, Result<Charge, Error>>;
 
     /// The payment of an order: the one that took money if one did, else the newest; `None` if the gateway knows none.

@@ -126,6 +126,7 @@ impl Toss {
         order: &OrderId,
         payment_key: &str,
         amount: u64,
+        attempt: u32,
     ) -> Result<Charge, Error> {
         if !is_usable(payment_key) {
             return Ok(Charge::Declined(UNUSABLE_KEY.to_owned()));
@@ -133,7 +134,12 @@ impl Toss {
         let body = json!({ "paymentKey": payment_key, "orderId": order, "amount": amount });
         // The gateway leaves the body out of what the key stands for, so the key must stand for the payment: with a key of
         // the order alone, a second checkout of it would get the first one's answer and never be paid.
-        let key = idempotency_key("confirm", order.as_str(), payment_key);
+        // The gateway takes one checkout once, so another attempt cannot charge it again.
+        let key = idempotency_key(
+            "confirm",
+            order.as_str(),
+            &format!("{payment_key}:{attempt}"),
+        );
         let (cause, refused) = match self.post("/v1/payments/confirm", &key, &body).await? {
             Answer::Payment(payment) => match charged(order, payment) {
                 Some(charge) => return Ok(charge),
@@ -276,8 +282,10 @@ impl Gateway for Toss {
         order: &'a OrderId,
         payment_key: &'a str,
         amount: u64,
+        attempt: u32,
     ) -> BoxFuture<'a, Result<Charge, Error>> {
-        self.confirm_checkout(order, payment_key, amount).boxed()
+        self.confirm_checkout(order, payment_key, amount, attempt)
+            .boxed()
     }
 
     fn lookup<'a>(&'a self, order: &'a OrderId) -> BoxFuture<'a, Result<Option<Payment>, Error>> {

@@ -443,6 +443,7 @@ impl Gateway for Books {
         order: &'a OrderId,
         payment_key: &'a str,
         amount: u64,
+        attempt: u32,
     ) -> BoxFuture<'a, Result<Charge, Error>> {
         Box::pin(async move {
             on_the_way().await;
@@ -453,7 +454,7 @@ impl Gateway for Books {
             };
             let answer = self.ask(
                 Call::Confirm,
-                format!("confirm {order} {payment_key}"),
+                format!("confirm {order} {payment_key} {attempt}"),
                 work,
             );
             on_the_way().await;
