@@ -1,6 +1,6 @@
 # Few verbs; `make` alone prints them.
 .DEFAULT_GOAL := help
-.PHONY: help build live test lint bench redrive clean
+.PHONY: help build live test chaos lint bench redrive clean
 
 FUNCTIONS := $(notdir $(patsubst %/,%,$(wildcard functions/*/)))
 
@@ -21,6 +21,9 @@ test: ## the template and all tests
 	.onepool/lint-venv/bin/cfn-lint template.yaml
 	.onepool/venv/bin/python -m unittest discover --start-directory infra --pattern '*_test.py'
 	cargo test --workspace
+
+chaos: ## random histories with faults (OPERATIONS=n, 1000000 by default; SEED=n)
+	@cargo run --quiet -p onepool-tests --bin onepool-chaos
 
 lint: ## formatting, clippy, licences and advisories
 	cargo fmt --check

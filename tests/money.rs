@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::BoxFuture;
@@ -328,6 +328,13 @@ async fn a_payment_after_its_time_takes_the_units_again_if_they_are_there() {
 
     let key = shop.checkout(&order, PRICE).await;
     assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let left = shop.gate.stock(&show.product, &[&show.source()]).await;
+    assert_eq!(
+        left.expect("answers")[0].expect("known").left,
+        4,
+        "somebody else may be promised the unit"
+    );
+    assert_eq!(shop.reconcile.run().await.expect("runs").drift, 0);
     shop.process(10, 2).await;
     assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
     assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));
@@ -689,6 +696,13 @@ async fn a_dead_letter_ends_its_order_after_asking_the_gateway() {
     give_up(&message).await.expect("ends it");
     assert_eq!(status_of(&shop, "u2", &charged).await, is("confirmed", ""));
 
+    // About an order that never was: it may not come again for ever.
+    for kind in ["check", "cancel"] {
+        let unknown = format!("{}-{}", show.broadcast, "a".repeat(26));
+        let message = json!({ "kind": kind, "order_id": unknown, "by": "u9" }).to_string();
+        give_up(&message).await.expect("ends it");
+    }
+
     // Reserved, and never charged.
     shop.gateway_faults(json!([
         { "on": "billing", "kind": "timeout_before_commit", "ms": 1, "times": 1 },
@@ -716,6 +730,234 @@ async fn a_dead_letter_ends_its_order_after_asking_the_gateway() {
         "a charge under way would stay"
     );
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
+
+#[tokio::test]
+async fn what_was_asked_for_an_order_is_not_forgotten_with_its_hold() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    let taken_back = receipt["order_id"].as_str().expect("an id").to_owned();
+    let paid = order_to_pay(&shop, &show, "u2").await;
+    let placed = shop.wire.take_messages("orders");
+    assert_eq!(
+        cancel(&shop, ("u1", Role::Viewer), &taken_back, "c")
+            .await
+            .0,
+        202
+    );
+    let key = shop.checkout(&paid, PRICE).await;
+    assert_eq!(pay(&shop, "u2", &paid, &key, PRICE).await.0, 202);
+    let asked = shop.wire.take_messages("orders");
+    shop.redis.kill_and_restart().await;
+    let answer = shop.deliver(&asked).await;
+    assert_eq!(answer.batch_item_failures.len(), 2, "they were dropped");
+    shop.deliver(&placed).await;
+    shop.deliver(&asked).await;
+    assert_eq!(
+        status_of(&shop, "u1", &taken_back).await,
+        is("failed", "cancelled")
+    );
+    assert_eq!(money_of(&shop, &taken_back).await.2, 0);
+    assert_eq!(status_of(&shop, "u2", &paid).await, is("confirmed", ""));
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_charge_without_an_outcome_is_not_the_last_word() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    shop.gateway_faults(
+        json!([{ "on": "billing", "kind": "commit_later", "ms": 1_500, "times": 1 }]),
+    )
+    .await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    let order = receipt["order_id"].as_str().expect("an id").to_owned();
+    let placed = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&placed).await.batch_item_failures.len(), 1);
+    // A minute later: another attempt, which the card company refuses while the first is under way.
+    let reserved = record(&shop, &order).await;
+    let older = OrderRecord {
+        created_at: clock::now().before(Duration::from_secs(61)),
+        ..reserved.clone()
+    };
+    shop.ledger
+        .change(&reserved, older, "older", clock::now())
+        .await
+        .expect("answers");
+    shop.gateway_faults(json!([{ "on": "billing", "kind": "decline", "times": 1 }]))
+        .await;
+    assert_eq!(shop.deliver(&placed).await.batch_item_failures.len(), 0);
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("failed", "payment_declined")
+    );
+    let failed = record(&shop, &order).await;
+    assert!(failed.due_at.is_some(), "nobody would look");
+    while money_of(&shop, &order).await.1 == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    shop.settlement
+        .look_after(record(&shop, &order).await)
+        .await
+        .expect("looks");
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+}
+
+#[tokio::test]
+async fn a_hanging_gateway_keeps_nobody_from_comparing() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    shop.reconcile.settlement.gateway_patience = Duration::from_millis(500);
+    for number in 0..4 {
+        let viewer = format!("u{number}");
+        let order = order_to_pay(&shop, &show, &viewer).await;
+        shop.process(10, 1).await;
+        let key = shop.checkout(&order, PRICE).await;
+        assert_eq!(pay(&shop, &viewer, &order, &key, PRICE).await.0, 202);
+        let _ = shop.wire.take_messages("orders"); // the messages are late
+        let paying = record(&shop, &order).await;
+        let due = OrderRecord {
+            due_at: Some(clock::now()),
+            ..paying.clone()
+        };
+        shop.ledger
+            .change(&paying, due, "due", clock::now())
+            .await
+            .expect("answers");
+    }
+    shop.gateway_faults(json!([{ "on": "confirm", "kind": "delay", "ms": 2_000, "times": 9 }]))
+        .await;
+    let began = Instant::now();
+    let report = shop.reconcile.run().await.expect("runs");
+    assert!(
+        began.elapsed() < Duration::from_millis(1_900),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(report.compared, 2);
+}
+
+#[tokio::test]
+async fn units_that_are_back_before_their_money_are_no_drift() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = paid_order(&shop, &show, "u1").await;
+    shop.gateway_faults(json!([{ "on": "cancel", "kind": "delay", "ms": 5_000, "times": 1 }]))
+        .await;
+    cancel(&shop, ("u1", Role::Viewer), &order, "c").await;
+    let messages = shop.wire.take_messages("orders");
+    let looking = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        shop.reconcile.run().await.expect("runs")
+    };
+    let (_, report) = futures::future::join(shop.deliver(&messages), looking).await;
+    assert_eq!((report.drift, report.failed), (0, 0), "{report:?}");
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
+}
+
+#[tokio::test]
+async fn units_that_a_late_payer_took_again_are_not_promised_to_another() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(100);
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    let pay_by = record(&shop, &order).await.pay_by;
+    tokio::time::sleep(pay_by.since(clock::now()) + Duration::from_millis(5)).await;
+    shop.reconcile.run().await.expect("runs");
+    shop.process(10, 1).await;
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let report = shop.reconcile.run().await.expect("runs");
+    let other = shop
+        .order(&show, "u2", "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!(other.0, 409, "the unit was promised twice");
+    assert_eq!(report.drift, 0);
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
+
+#[tokio::test]
+async fn a_payment_that_is_refused_counts_once_however_often_its_message_comes() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    shop.gateway_faults(
+        json!([{ "on": "confirm", "kind": "decline", "orderId": order, "times": 1 }]),
+    )
+    .await;
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let messages = shop.wire.take_messages("orders");
+    for _ in 0..4 {
+        shop.deliver(&messages).await;
+    }
+    assert_eq!(status_of(&shop, "u1", &order).await, is("reserved", ""));
+    assert_eq!(record(&shop, &order).await.declines, 1);
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+}
+
+#[tokio::test]
+async fn an_order_taken_back_after_its_time_is_not_taken_up_by_a_late_payment() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(100);
+    let order = order_to_pay(&shop, &show, "u1").await;
+    let key = shop.checkout(&order, PRICE).await;
+    let placed = shop.wire.take_messages("orders");
+    shop.deliver(&placed).await;
+    let pay_by = record(&shop, &order).await.pay_by;
+    let cancel = OrderMessage::Cancel {
+        order_id: order.parse().expect("an id"),
+        by: "u1".parse().expect("an id"),
+    };
+    tokio::time::sleep(pay_by.since(clock::now()) + Duration::from_millis(5)).await;
+    shop.reconcile.run().await.expect("runs");
+    shop.deliver(&[serde_json::to_string(&cancel).expect("JSON")])
+        .await;
+    let (status, problem) = pay(&shop, "u1", &order, &key, PRICE).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("already_settled")));
+    shop.process(10, 2).await;
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("failed", "cancelled")
+    );
+    assert_eq!(money_of(&shop, &order).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn payments_of_one_batch_do_not_wait_for_each_other() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let mut messages = Vec::new();
+    for number in 0..6 {
+        let viewer = format!("u{number}");
+        let order = order_to_pay(&shop, &show, &viewer).await;
+        shop.process(10, 1).await;
+        let key = shop.checkout(&order, PRICE).await;
+        assert_eq!(pay(&shop, &viewer, &order, &key, PRICE).await.0, 202);
+        messages.extend(shop.wire.take_messages("orders"));
+    }
+    shop.gateway_faults(json!([{ "on": "confirm", "kind": "delay", "ms": 700, "times": 9 }]))
+        .await;
+    let began = Instant::now();
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 0);
+    assert!(
+        began.elapsed() < Duration::from_millis(2_500),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::{task::Poll, time::Duration};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::Method;
-use onepool::{clock, stock::Withdrawn};
+use onepool::{clock, order::FailureReason, stock::Withdrawn};
 use onepool_tests::{Fault, Shop, Show, billing_key, crash_after};
 use serde_json::{Value, json};
 
@@ -110,6 +111,32 @@ async fn what_was_settled_in_the_ledger_and_never_told_to_the_gate_is_told() {
 }
 
 #[tokio::test]
+async fn what_the_ledger_did_lately_is_told_to_the_gate_before_it_is_called_wrong() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    let id = order(&shop, &show, "u1").await;
+    shop.process(10, 2).await;
+    let paid = shop.ledger.order(&id.parse().expect("an id")).await;
+    let paid = paid.expect("answers").expect("is there");
+    // Taken back in the ledger; the process ends before the gate hears of it.
+    let failed = paid.clone().failed(FailureReason::Cancelled, clock::now());
+    shop.ledger
+        .change(&paid, failed, "cancelled", clock::now())
+        .await
+        .expect("changes");
+    assert_eq!(left(&shop, &show).await, 9);
+    let report = shop.reconcile.run().await.expect("runs");
+    assert_eq!(
+        (report.drift, left(&shop, &show).await),
+        (0, 10),
+        "{report:?}"
+    );
+    let (_, told) = trace(&shop, "?limit=1").await;
+    assert_eq!(told["changes"][0]["cause"], "cancelled", "it was repaired");
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
 async fn a_move_that_broke_off_is_followed() {
     let shop = Shop::open().await;
     let show = shop.show(20, 10, None).await;
@@ -179,7 +206,7 @@ async fn what_is_left_over_after_the_end_goes_back_to_the_pool() {
         .admin(Method::POST, &path, Some("e"), Value::Null)
         .await;
     assert_eq!(status, 503, "the end breaks off before the units are back");
-    shop.wire.forgive();
+    shop.wire.calm();
     // What was withdrawn for the move comes back to the fence first, some seconds later.
     let stock = async || {
         let view = shop
@@ -300,6 +327,85 @@ async fn why_is_it_seven() {
         .admin(Method::GET, "/products/p9/trace", None, Value::Null)
         .await;
     assert_eq!(nothing.0, 404);
+}
+
+#[tokio::test]
+async fn a_fence_at_rest_is_looked_at_again_when_units_come_back_to_it() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(300);
+    let (status, receipt) = shop
+        .order(&show, "u1", "k", json!(1), json!({ "method": "widget" }))
+        .await;
+    assert_eq!(status, 202, "{receipt}");
+    shop.process(10, 1).await;
+    let path = format!("/broadcasts/{}/end", show.broadcast);
+    let ended = shop
+        .admin(Method::POST, &path, Some("e"), Value::Null)
+        .await;
+    assert_eq!(ended.0, 200);
+    shop.reconcile.run().await.expect("runs");
+    assert_eq!(shop.ledger.rows().await.expect("answers").len(), 1);
+    // Nobody pays. The ledger says so, and whoever wrote it there breaks off.
+    let id = receipt["order_id"].as_str().expect("an id");
+    let order = shop.ledger.order(&id.parse().expect("an id")).await;
+    let order = order.expect("answers").expect("is there");
+    tokio::time::sleep(order.pay_by.since(clock::now()) + Duration::from_millis(5)).await;
+    shop.redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    assert!(shop.settlement.look_after(order).await.is_err());
+    shop.redis.command(&["REPLICAOF", "NO", "ONE"]).await;
+    assert_eq!(shop.status("u1", id).await.1["status"], "failed");
+
+    shop.reconcile.run().await.expect("runs");
+    shop.process(10, 1).await;
+    let view = shop.quiet(&show.product).await;
+    assert_eq!(view["stock"]["available"], 1, "the unit is lost: {view}");
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_hides_no_other() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let readable = order(&shop, &show, "u1").await;
+    shop.gateway_faults(json!([{ "on": "billing", "kind": "timeout_before_commit", "ms": 1 }]))
+        .await;
+    let messages = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 1);
+    let aws = shop.wire.aws();
+    let broken = format!("{}-{}", show.broadcast, "a".repeat(26));
+    let put = aws.dynamodb().await.put_item().table_name("orders");
+    let put = put
+        .item("pk", AttributeValue::S(broken))
+        .item("due_shard", AttributeValue::S("1".to_owned()))
+        .item("due_at", AttributeValue::N("1".to_owned()));
+    put.send().await.expect("is put");
+    let later = clock::now() + Duration::from_secs(3_600);
+    let due = shop.ledger.due(later, 100).await.expect("answers");
+    let due: Vec<&str> = due.iter().map(|order| order.order_id.as_str()).collect();
+    assert_eq!(due, [readable]);
+}
+
+#[tokio::test]
+async fn a_hold_that_cannot_be_ended_keeps_no_other_ones_units() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(2, 2, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(1);
+    for viewer in ["u1", "u2"] {
+        order(&shop, &show, viewer).await;
+    }
+    let _ = shop.wire.take_messages("orders"); // they never come
+    let later = clock::now() + Duration::from_secs(60);
+    shop.gate.raise_watermark(later).await.expect("answers");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let sweep = &shop.reconcile.sweep;
+    shop.wire.fail("TransactWriteItems", Fault::Refused(400), 1);
+    let swept = sweep.sweep(&show.source(), clock::now(), None).await;
+    assert!(swept.is_err(), "the first was ended: {swept:?}");
+    assert_eq!(left(&shop, &show).await, 1);
+    let swept = sweep.sweep(&show.source(), clock::now(), None).await;
+    assert_eq!(swept.expect("answers"), 1);
+    shop.process(10, 1).await;
+    shop.quiet(&show.product).await;
 }
 
 #[tokio::test]

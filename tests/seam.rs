@@ -427,9 +427,9 @@ async fn a_redis_that_only_reads_is_slow_or_away_costs_no_order() {
 async fn a_hanging_gateway_does_not_take_the_paid_along() {
     let mut shop = Shop::open().await;
     let show = shop.show(100, 100, None).await;
-    shop.settlement.gateway_patience = Duration::from_millis(1_500);
+    shop.settlement.gateway_patience = Duration::from_secs(3);
     shop.gateway_faults(json!([
-        { "on": "billing", "kind": "delay", "ms": 8_000, "billingKey": "slow" },
+        { "on": "billing", "kind": "delay", "ms": 7_000, "billingKey": "slow" },
     ]))
     .await;
     let (_, slow) = shop

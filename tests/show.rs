@@ -276,6 +276,7 @@ async fn the_contract_holds_over_the_wire() {
     a_viewer_sees_and_hears_what_the_poll_says(&stack).await;
     refusals_have_the_contracts_shape(&stack).await;
     nobody_unknown_gets_a_socket(&stack).await;
+    an_order_is_paid_later_taken_back_and_the_gateway_is_heard(&stack).await;
     a_message_that_is_not_ours_is_parked_for_a_person(&stack).await;
     stack.stop().await;
 }
@@ -545,6 +546,83 @@ async fn nobody_unknown_gets_a_socket(stack: &Stack) {
             other => panic!("{token:?} was answered with {other:?}"),
         }
     }
+}
+
+async fn an_order_is_paid_later_taken_back_and_the_gateway_is_heard(stack: &Stack) {
+    let broadcast = stack.show("quince", 3).await;
+    let post = async |path: &str, role: Option<&str>, key: &str, body: Value| {
+        let body = Some(body.to_string());
+        let (status, _, answer) = stack.call(Method::POST, path, role, Some(key), body).await;
+        (status, answer)
+    };
+    let order = json!({
+        "lines": [{ "product_id": "quince", "quantity": 1 }], "payment": { "method": "widget" },
+    });
+    let path = format!("/broadcasts/{broadcast}/orders");
+    let (status, receipt) = post(&path, Some("viewer"), "later", order).await;
+    assert_eq!(status, 202, "{receipt}");
+    let id = receipt["order_id"].as_str().expect("an id");
+    let settled = async |wanted: &str| {
+        wait_for(wanted, async || {
+            let path = format!("/orders/{id}");
+            let viewer = Some("viewer");
+            let (_, _, view) = stack.call(Method::GET, &path, viewer, None, None).await;
+            (view["status"] == wanted).then_some(view)
+        })
+        .await
+    };
+    settled("reserved").await;
+
+    let payments = stack.local["payments"].as_str().expect("an address");
+    let checkout = json!({ "orderId": id, "amount": receipt["amount"] });
+    let opened = stack
+        .http
+        .post(format!("{payments}/sandbox/checkouts"))
+        .json(&checkout)
+        .send()
+        .await
+        .expect("the sandbox answers");
+    let opened: Value = opened.json().await.expect("JSON");
+    let payment = json!({ "payment_key": opened["paymentKey"], "amount": receipt["amount"] });
+    let (pay, cancel) = (
+        format!("/orders/{id}/payment"),
+        format!("/orders/{id}/cancel"),
+    );
+    assert_eq!(post(&pay, Some("viewer"), "pay", payment).await.0, 202);
+    settled("confirmed").await;
+    assert_eq!(
+        post(&cancel, Some("operator"), "back", Value::Null).await.0,
+        202
+    );
+    let failed = settled("failed").await;
+    assert_eq!(failed["reason"], "cancelled");
+    assert!(failed["payment"]["refunded_at"].is_string(), "{failed}");
+
+    // The gateway told of each change, and was heard each time.
+    wait_for("the webhooks", async || {
+        let told = stack.http.get(format!("{payments}/sandbox/webhook")).send();
+        let told: Value = told.await.ok()?.json().await.ok()?;
+        let counts = &told["counts"];
+        assert_eq!(counts["failed_attempts"], 0, "{counts}");
+        (counts["pending"] == 0 && counts["delivered"].as_u64() >= Some(2)).then_some(())
+    })
+    .await;
+    let garbage = post("/payments/webhook", None, "-", json!("garbage")).await;
+    assert_eq!(
+        (garbage.0, &garbage.1["code"]),
+        (400, &json!("invalid_request"))
+    );
+
+    let (status, _, trace) = stack
+        .call(
+            Method::GET,
+            "/products/quince/trace?limit=1",
+            Some("operator"),
+            None,
+            None,
+        )
+        .await;
+    assert_eq!((status, &trace["changes"][0]["sold"]), (200, &json!(-1)));
 }
 
 async fn a_message_that_is_not_ours_is_parked_for_a_person(stack: &Stack) {

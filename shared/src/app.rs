@@ -171,8 +171,7 @@ pub fn payment_webhook() -> Result<PaymentsApi, Error> {
     Ok(PaymentsApi {
         tokens: tokens()?,
         payments: Payments {
-            ledger: parts.ledger()?,
-            gate: parts.gate(),
+            fence: parts.fence()?,
             queue: parts.orders()?,
             catalog: parts.catalog()?,
             terms: PaymentTerms::with_ceiling(config::hold_ceiling()?),

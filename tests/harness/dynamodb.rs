@@ -1,13 +1,18 @@
 //! A DynamoDB emulator in this process, over HTTP, with the tables of the template.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
+use dynoxide::{AttributeValue, actions::scan::ScanRequest};
+use serde_json::Value;
 
 /// A running emulator. It stops with this value.
 pub struct DynamoDb {
     url: String,
+    database: dynoxide::Database,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -19,14 +24,47 @@ impl DynamoDb {
             .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let database = dynoxide::Database::memory().expect("a database in memory");
-        let task = tokio::spawn(dynoxide::server::serve_on(listener, database));
-        Self { url, task }
+        let task = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+        Self {
+            url,
+            database,
+            task,
+        }
     }
 
     /// Its address.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// All items of a table, as plain JSON; of the stock table, those whose sort key begins with `kind`. Read past the API: a
+    /// test that checks after every step cannot pay for a call.
+    #[must_use]
+    pub fn items(&self, table: &str, kind: Option<&str>) -> Vec<Value> {
+        let prefix = kind.map(|kind| (":kind".to_owned(), AttributeValue::S(kind.to_owned())));
+        let request = ScanRequest {
+            table_name: table.to_owned(),
+            filter_expression: kind.map(|_| "begins_with(sk, :kind)".to_owned()),
+            expression_attribute_values: prefix.map(|value| HashMap::from([value])),
+            ..ScanRequest::default()
+        };
+        let answer = self.database.scan(request).expect("the table is there");
+        let answer = serde_json::to_value(answer).expect("JSON");
+        assert!(
+            answer["LastEvaluatedKey"].is_null(),
+            "{table} is too large for one page"
+        );
+        let items = answer["Items"].as_array().cloned().unwrap_or_default();
+        items.iter().map(plain_item).collect()
+    }
+
+    /// Deletes the three tables.
+    pub async fn drop_tables(client: &aws_sdk_dynamodb::Client) {
+        for table in TABLES {
+            let deleted = client.delete_table().table_name(table.name).send().await;
+            deleted.expect("the table is deleted");
+        }
     }
 
     /// Creates the three tables, with the indexes of the template.
@@ -91,6 +129,27 @@ const TABLES: [Table; 3] = [
         index: Some(("due", &["due_shard", "due_at"])),
     },
 ];
+
+fn plain_item(item: &Value) -> Value {
+    let attributes = item.as_object().into_iter().flatten();
+    attributes
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect()
+}
+
+/// A value without the letters that DynamoDB marks types with.
+fn plain(value: &Value) -> Value {
+    let Some((kind, inner)) = value.as_object().and_then(|value| value.iter().next()) else {
+        return Value::Null;
+    };
+    match (kind.as_str(), inner) {
+        ("N", Value::String(number)) => number.parse().map_or(Value::Null, Value::Number),
+        ("L", Value::Array(values)) => values.iter().map(plain).collect(),
+        ("M", item) => plain_item(item),
+        ("NULL", _) => Value::Null,
+        (_, inner) => inner.clone(),
+    }
+}
 
 fn schema(keys: &[&str]) -> Vec<KeySchemaElement> {
     keys.iter()

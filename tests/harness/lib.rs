@@ -1,6 +1,7 @@
 //! What the tests stand on: a private Redis, a DynamoDB emulator, the wire between the AWS SDK and them where faults are
 //! put in, the payment sandbox, and a shop wired over all four as the functions wire it.
 
+pub mod chaos;
 mod crash;
 mod dynamodb;
 mod redis_server;

@@ -31,7 +31,7 @@ use onepool::{
         reconcile::Reconcile,
         sweep::Sweep,
     },
-    payment::Toss,
+    payment::{Gateway, Toss},
     queue::Queue,
     room::{Rooms, Wake, post::Post, pump::Pump, socket::Sockets},
     stock::{Gate, Source},
@@ -76,9 +76,10 @@ pub struct Shop {
     pub ledger: Ledger,
     /// Signs tokens.
     pub tokens: Tokens,
+    /// What stands in for DynamoDB.
+    pub dynamodb: DynamoDb,
     studio: Router,
     orders_queue: Queue,
-    _dynamodb: DynamoDb,
 }
 
 /// A product on air.
@@ -105,8 +106,19 @@ pub fn billing_key(key: &str) -> Value {
 }
 
 impl Shop {
-    /// Opens a shop.
+    /// Opens a shop that is paid through the payment sandbox.
     pub async fn open() -> Self {
+        Self::open_with(|sandbox| {
+            Box::new(Toss::new(
+                sandbox.base_url().to_owned(),
+                Secret::new(TOSS_KEY),
+            ))
+        })
+        .await
+    }
+
+    /// Opens a shop that is paid through another gateway; the payment sandbox stands idle then.
+    pub async fn open_with(gateway: impl Fn(&Sandbox) -> Box<dyn Gateway>) -> Self {
         let redis = RedisServer::start().await;
         let dynamodb = DynamoDb::start().await;
         let wire = Wire::start(dynamodb.url()).await;
@@ -144,10 +156,7 @@ impl Shop {
         let terms = PaymentTerms::with_ceiling(HOLD_CEILING);
         let settlement = || Settlement {
             fence: fence.clone(),
-            payments: Box::new(Toss::new(
-                sandbox.base_url().to_owned(),
-                Secret::new(TOSS_KEY),
-            )),
+            payments: gateway(&sandbox),
             rooms: rooms.clone(),
             terms,
             gateway_patience: GATEWAY_PATIENCE,
@@ -168,8 +177,7 @@ impl Shop {
             payments: PaymentsApi {
                 tokens: tokens.clone(),
                 payments: Payments {
-                    ledger: ledger.clone(),
-                    gate: gate.clone(),
+                    fence: fence.clone(),
                     queue: orders_queue.clone(),
                     catalog: catalog.clone(),
                     terms,
@@ -207,7 +215,7 @@ impl Shop {
             gate,
             ledger,
             tokens,
-            _dynamodb: dynamodb,
+            dynamodb,
         }
     }
 

@@ -52,6 +52,7 @@ struct Inner {
     calls: BTreeMap<String, u64>,
     faults: VecDeque<(String, Fault)>,
     messages: BTreeMap<String, VecDeque<String>>,
+    in_flight: BTreeMap<String, usize>,
     posts: BTreeMap<String, Vec<Value>>,
     gone: HashSet<String>,
     delays: Vec<u64>,
@@ -103,9 +104,14 @@ impl Wire {
             .extend(std::iter::repeat_n((call.to_owned(), fault), times));
     }
 
-    /// No fault is left.
-    pub fn forgive(&self) {
+    /// No fault that has not happened yet happens any more.
+    pub fn calm(&self) {
         self.state().faults.clear();
+    }
+
+    /// So many messages that were taken from this queue are not done yet: the queue still counts them.
+    pub fn in_flight(&self, queue: &str, messages: usize) {
+        self.state().in_flight.insert(queue.to_owned(), messages);
     }
 
     /// How many calls there were whose name contains `call`.
@@ -236,10 +242,12 @@ fn sqs(shared: &Shared, body: &[u8]) -> Response {
         .expect("a queue")
         .to_owned();
     if request["AttributeNames"].is_array() {
-        let waiting = shared.state().messages.get(&queue).map_or(0, VecDeque::len);
+        let state = shared.state();
+        let waiting = state.messages.get(&queue).map_or(0, VecDeque::len);
+        let in_flight = state.in_flight.get(&queue).copied().unwrap_or_default();
         let counts = json!({
             "ApproximateNumberOfMessages": waiting.to_string(),
-            "ApproximateNumberOfMessagesNotVisible": "0",
+            "ApproximateNumberOfMessagesNotVisible": in_flight.to_string(),
             "ApproximateNumberOfMessagesDelayed": "0",
         });
         return json!({ "Attributes": counts }).to_string().into_response();

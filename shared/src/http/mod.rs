@@ -7,7 +7,7 @@ pub mod studio;
 use std::{borrow::Cow, collections::HashMap};
 
 use base64::Engine;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use crate::{
     catalog::StoredAnswer,
@@ -30,8 +30,8 @@ pub struct HttpEvent {
     /// Header names are in lower case.
     #[serde(default)]
     pub headers: HashMap<String, String>,
-    /// By name, as in the template.
-    #[serde(default)]
+    /// By name, as in the template. A route without any comes without them, or with null.
+    #[serde(default, deserialize_with = "null_is_none")]
     pub path_parameters: HashMap<String, String>,
     /// The body.
     #[serde(default)]
@@ -196,6 +196,12 @@ pub(crate) fn request_identity(
     )
 }
 
+fn null_is_none<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<HashMap<String, String>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 mod headers_as_map {
     use serde::{Serializer, ser::SerializeMap};
 
@@ -232,6 +238,17 @@ mod tests {
             assert!(idempotency_key(bad).is_err(), "{bad:?}");
         }
         assert!(idempotency_key(Some(&"k".repeat(MAX_IDEMPOTENCY_KEY + 1))).is_err());
+    }
+
+    #[test]
+    fn an_event_of_a_route_without_parameters_is_read() {
+        for event in [
+            r#"{"routeKey":"POST /payments/webhook"}"#,
+            r#"{"routeKey":"POST /payments/webhook","pathParameters":null,"body":null}"#,
+        ] {
+            let event: HttpEvent = serde_json::from_str(event).expect("an event");
+            assert!(event.path_parameters.is_empty());
+        }
     }
 
     #[test]

@@ -5,11 +5,11 @@
 //! failed gives its units back to their rows in the same transaction, one that is taken up again takes them.
 
 use aws_sdk_dynamodb::types::{
-    Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, builders::UpdateBuilder,
 };
 
 use super::{
-    Ledger, MAX_ACTIONS, MAX_TRIES, OrderRecord, TraceEntry, stock_key,
+    Ledger, MAX_ACTIONS, MAX_TRIES, OrderRecord, TraceEntry, stock_key, text,
     transact::{Refusal, Transacted, back_off},
     units,
 };
@@ -200,41 +200,40 @@ impl Ledger {
         count: u64,
     ) -> Result<TransactWriteItem, Error> {
         self.count(
-            product,
-            source,
-            count,
+            Update::builder(),
+            (product, source, count),
             "SET sold = sold + :units, unsold = unsold - :units ADD revision :one",
             "unsold >= :units",
         )
     }
 
+    /// Counts units as unsold again. A source that had come to rest has something left to sell by it, so it is listed again.
     fn take_back(
         &self,
         product: &ProductId,
         source: &Source,
         count: u64,
     ) -> Result<TransactWriteItem, Error> {
+        let update = Update::builder().expression_attribute_values(":kind", text("source"));
         self.count(
-            product,
-            source,
-            count,
-            "SET sold = sold - :units, unsold = unsold + :units ADD revision :one",
+            update,
+            (product, source, count),
+            "SET sold = sold - :units, unsold = unsold + :units, kind = :kind ADD revision :one",
             "sold >= :units",
         )
     }
 
     fn count(
         &self,
-        product: &ProductId,
-        source: &Source,
-        count: u64,
-        update: &str,
+        update: UpdateBuilder,
+        (product, source, count): (&ProductId, &Source, u64),
+        expression: &str,
         condition: &str,
     ) -> Result<TransactWriteItem, Error> {
-        let update = Update::builder()
+        let update = update
             .table_name(&self.stock_table)
             .set_key(Some(stock_key(product, source)))
-            .update_expression(update)
+            .update_expression(expression)
             .condition_expression(condition)
             .expression_attribute_values(":units", units(count))
             .expression_attribute_values(":one", units(1))

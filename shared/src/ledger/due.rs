@@ -36,7 +36,7 @@ impl Ledger {
     /// moment: what is done about an order depends on its revision.
     ///
     /// # Errors
-    /// DynamoDB did not answer, or an item cannot be read.
+    /// DynamoDB did not answer.
     pub async fn due(&self, now: Timestamp, limit: i32) -> Result<Vec<OrderRecord>, Error> {
         let mut due = Vec::new();
         for shard in 0..SHARDS {
@@ -55,7 +55,13 @@ impl Ledger {
                 .await
                 .map_err(aws::failed("Query due"))?;
             for item in answer.items.unwrap_or_default() {
-                due.push(OrderRecord::from_item(item)?);
+                // One that cannot be read waits for a person; the others do not wait for it.
+                match OrderRecord::from_item(item) {
+                    Ok(record) => due.push(record),
+                    Err(error) => {
+                        tracing::error!(error = %error, "an order that is due cannot be read")
+                    }
+                }
             }
         }
         Ok(due)

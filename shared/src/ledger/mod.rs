@@ -110,6 +110,9 @@ pub struct OrderRecord {
     /// How often its payment was refused.
     #[serde(default)]
     pub declines: u32,
+    /// The payments that were refused: a message about one of them that comes twice is no second refusal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
     /// The gateway's code of the last refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declined: Option<String>,
@@ -160,6 +163,7 @@ impl OrderRecord {
             settled_at: None,
             attempt: None,
             declines: 0,
+            refused: Vec::new(),
             declined: None,
             payment: None,
             refund: None,
@@ -345,6 +349,20 @@ impl Ledger {
             keys.push(item);
         }
         let items = self.get_many(&self.stock_table, keys).await?;
+        items.iter().map(StockRow::from_item).collect()
+    }
+
+    /// What these products were granted at `source`, as far as they were.
+    ///
+    /// # Errors
+    /// DynamoDB did not answer, or an item cannot be read.
+    pub async fn rows_of(
+        &self,
+        source: &Source,
+        products: &[&ProductId],
+    ) -> Result<Vec<StockRow>, Error> {
+        let keys = products.iter().map(|product| stock_key(product, source));
+        let items = self.get_many(&self.stock_table, keys.collect()).await?;
         items.iter().map(StockRow::from_item).collect()
     }
 

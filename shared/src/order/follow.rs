@@ -55,7 +55,11 @@ impl Fence {
     }
 
     /// An order that is to be paid later keeps its units until then, also if it had lost them in between.
-    async fn keep_hold(&self, source: &Source, record: &OrderRecord) -> Result<(), Error> {
+    pub(super) async fn keep_hold(
+        &self,
+        source: &Source,
+        record: &OrderRecord,
+    ) -> Result<(), Error> {
         if record.revision == 1 {
             return Ok(()); // the hold is as it was taken
         }

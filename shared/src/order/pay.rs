@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::{FailureReason, OrderId, OrderMessage, OrderStatus, Payment, PaymentKind};
 use crate::{
     auth::{Caller, Role},
+    broadcast::fence::Fence,
     catalog::Catalog,
     clock::{self, Timestamp},
     error::Error,
     ledger::{Changed, Ledger, OrderRecord},
     payment::Webhook,
     queue::Queue,
-    stock::{Gate, Source},
+    stock::Source,
 };
 
 /// How often a change is tried again on what the order has become meanwhile.
@@ -52,10 +53,8 @@ impl PaymentTerms {
 
 /// The doors.
 pub struct Payments {
-    /// Where orders are.
-    pub ledger: Ledger,
-    /// Where orders are that are not in the ledger yet.
-    pub gate: Gate,
+    /// Where orders are: in the ledger, or only in the gate yet.
+    pub fence: Fence,
     /// Where things to do go.
     pub queue: Queue,
     /// Where requests are remembered.
@@ -73,28 +72,37 @@ impl Payments {
     pub async fn pay(&self, caller: &Caller, payment: Payment, amount: u64) -> Result<(), Error> {
         let now = clock::now();
         let order = &payment.order_id;
-        let Some(record) = self.ledger.order(order).await? else {
+        let Some(record) = self.fence.ledger.order(order).await? else {
             // Accepted, not in the ledger yet. The message waits for it there.
-            let hold = self.gate.hold(&source(order), order).await?;
+            let hold = self.fence.gate.hold(&source(order), order).await?;
             let hold = hold
                 .filter(|hold| hold.reservation.open && hold.viewer == caller.user_id.as_str())
                 .ok_or(Error::NotFound("order"))?;
             right_amount(super::amount(&hold.reservation.lines), amount)?;
             let until =
                 (now + self.terms.extension).min(hold.reservation.accepted_at + self.terms.ceiling);
-            self.gate.extend(&source(order), order, until).await?;
+            let gate = &self.fence.gate;
+            gate.extend(&source(order), order, until).await?;
             return self.queue.send(&OrderMessage::Pay(payment)).await;
         };
         if record.user_id != caller.user_id {
             return Err(Error::NotFound("order"));
         }
         right_amount(record.amount(), amount)?;
-        let begun =
-            begin_payment(&self.ledger, &self.terms, record, &payment.payment_key, now).await?;
+        let begun = begin_payment(
+            &self.fence.ledger,
+            &self.terms,
+            record,
+            &payment.payment_key,
+            now,
+        )
+        .await?;
         if begun.status == OrderStatus::Reserved {
-            // If this is lost, the sweep finds in the ledger that the order is being paid.
-            if let Err(error) = self.gate.extend(&source(order), order, begun.pay_by).await {
-                tracing::warn!(order.id = %order, error = %error, "the hold was not extended");
+            // The hold is kept as long; and an order that had lost its units takes them in the gate, too, before anybody else
+            // is promised them. If this is lost, whoever takes the payment does it.
+            let told = self.fence.settle_holds(std::slice::from_ref(&begun), now);
+            if let Some((_, error)) = told.await.pop() {
+                tracing::warn!(order.id = %order, error = %error, "the gate was not told of a payment that begins");
             }
             self.queue.send(&OrderMessage::Pay(payment)).await?;
         }
@@ -109,7 +117,7 @@ impl Payments {
     pub async fn cancel(&self, caller: &Caller, order: &OrderId) -> Result<(), Error> {
         let operator = caller.require(Role::Operator).is_ok();
         let theirs = |user: &str| operator || user == caller.user_id.as_str();
-        match self.ledger.order(order).await? {
+        match self.fence.ledger.order(order).await? {
             Some(record) if !theirs(record.user_id.as_str()) => {
                 return Err(Error::NotFound("order"));
             }
@@ -118,7 +126,7 @@ impl Payments {
             }
             Some(_) => {}
             None => {
-                let hold = self.gate.hold(&source(order), order).await?;
+                let hold = self.fence.gate.hold(&source(order), order).await?;
                 hold.filter(|hold| hold.reservation.open && theirs(&hold.viewer))
                     .ok_or(Error::NotFound("order"))?;
             }
@@ -140,7 +148,7 @@ impl Payments {
         let Some(order) = &webhook.order_id else {
             return Ok(false);
         };
-        if self.ledger.order(order).await?.is_none() {
+        if self.fence.ledger.order(order).await?.is_none() {
             return Ok(false);
         }
         self.queue
@@ -181,6 +189,7 @@ pub async fn begin_payment(
         if record.method != PaymentKind::Widget {
             return Err(Error::AlreadySettled);
         }
+        let refused = record.refused.iter().any(|key| key == payment_key);
         let pay_by = terms.extended(&record, now);
         let paying = OrderRecord {
             attempt: Some(payment_key.to_owned()),
@@ -200,11 +209,13 @@ pub async fn begin_payment(
             (OrderStatus::Reserved, _) => match record.attempt.as_deref() {
                 Some(attempt) if attempt == payment_key => return Ok(record),
                 Some(_) => return Err(Error::AlreadySettled),
+                // The gateway would say the same again; its buyer may try another payment.
+                None if refused => return Ok(record),
                 None if pay_by <= now => return Err(Error::PaymentExpired),
                 None => (paying, "being paid"),
             },
             (OrderStatus::Failed, Some(FailureReason::PaymentExpired | FailureReason::Expired))
-                if record.refund.is_none() =>
+                if record.refund.is_none() && !refused =>
             {
                 let until = now + terms.extension;
                 let again = OrderRecord {

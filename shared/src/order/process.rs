@@ -86,29 +86,39 @@ impl Settlement {
         let mut outcomes: BTreeMap<OrderId, Result<(), Error>> =
             ids.zip(self.place(&placed, deadline).await).collect();
 
-        let mut answers = Vec::with_capacity(messages.len());
-        for message in &messages {
-            answers.push(match message {
-                OrderMessage::Place(order) => match outcomes.get_mut(&order.order_id) {
+        // The others ask the gateway one by one, so they do not wait for each other.
+        let others: Vec<Option<Result<(), Error>>> = stream::iter(&messages)
+            .map(|message| self.attend(message, deadline))
+            .buffered(PAYMENTS_AT_ONCE)
+            .collect()
+            .await;
+        messages
+            .iter()
+            .zip(others)
+            .map(|(message, attended)| {
+                let placed = outcomes.get_mut(message.order_id());
+                attended.unwrap_or_else(|| match placed {
                     Some(outcome @ Err(_)) => std::mem::replace(outcome, Err(Error::Conflict)),
                     Some(Ok(())) => Ok(()),
                     None => Err(Error::Conflict),
-                },
-                OrderMessage::Pay(payment) => {
-                    let work = self.pay(payment);
-                    self.conclude_one(within(deadline, work).await).await
-                }
-                OrderMessage::Check { order_id } => {
-                    let work = self.check(order_id, Patience::Wait);
-                    self.conclude_one(within(deadline, work).await).await
-                }
-                OrderMessage::Cancel { order_id, by } => {
-                    let work = self.cancel(order_id, by.as_str());
-                    self.conclude_one(within(deadline, work).await).await
-                }
-            });
-        }
-        answers
+                })
+            })
+            .collect()
+    }
+
+    /// Handles a message that is not an order to be placed; `None` if it is.
+    async fn attend(&self, message: &OrderMessage, deadline: Instant) -> Option<Result<(), Error>> {
+        let outcome = match message {
+            OrderMessage::Place(_) => return None,
+            OrderMessage::Pay(payment) => within(deadline, self.pay(payment)).await,
+            OrderMessage::Check { order_id } => {
+                within(deadline, self.check(order_id, Patience::Wait)).await
+            }
+            OrderMessage::Cancel { order_id, by } => {
+                within(deadline, self.cancel(order_id, by.as_str())).await
+            }
+        };
+        Some(self.conclude_one(outcome).await)
     }
 
     /// Handles a message that failed too often: its order ends here, paid if it was paid after all, else failed.
@@ -130,6 +140,10 @@ impl Settlement {
                 return self.conclude_one(Ok(Some(record))).await;
             }
         }
+        if !matches!(message, OrderMessage::Place(_)) && self.is_unknown(&order_id).await? {
+            // Its own message never came in all this time: nothing was held, charged or promised by it.
+            return Ok(());
+        }
         match message {
             OrderMessage::Cancel { order_id, by } => {
                 let work = self.cancel(&order_id, by.as_str()).await;
@@ -146,6 +160,12 @@ impl Settlement {
         }
     }
 
+    async fn is_unknown(&self, order: &OrderId) -> Result<bool, Error> {
+        let source = Source::Live(order.broadcast());
+        Ok(self.fence.ledger.order(order).await?.is_none()
+            && self.fence.gate.hold(&source, order).await?.is_none())
+    }
+
     /// Brings an order on that somebody has to look at.
     ///
     /// # Errors
@@ -153,6 +173,17 @@ impl Settlement {
     pub async fn look_after(&self, record: OrderRecord) -> Result<(), Error> {
         let looked = self.bring_on(record, Patience::Wait, clock::now()).await;
         self.conclude_one(looked).await
+    }
+
+    /// Brings orders on, several at once, and for no longer than a batch waits for the gateway: one that hangs may not keep
+    /// whoever asks from the rest of its work. One outcome an order; one that was not brought on is to be looked at again.
+    pub async fn look_after_all(&self, records: Vec<OrderRecord>) -> Vec<Result<(), Error>> {
+        let deadline = Instant::now() + self.gateway_patience;
+        stream::iter(records)
+            .map(|record| within(deadline, self.look_after(record)))
+            .buffer_unordered(PAYMENTS_AT_ONCE)
+            .collect()
+            .await
     }
 
     async fn place(&self, orders: &[AcceptedOrder], deadline: Instant) -> Vec<Result<(), Error>> {
@@ -254,12 +285,19 @@ impl Settlement {
         match charge {
             Charge::Paid(payment) => self.judge(record, payment).await,
             Charge::Declined(code) => {
-                let failed = OrderRecord {
+                let now = clock::now();
+                let mut failed = OrderRecord {
                     declined: Some(code),
-                    ..record
-                        .clone()
-                        .failed(FailureReason::PaymentDeclined, clock::now())
+                    ..record.clone().failed(FailureReason::PaymentDeclined, now)
                 };
+                // An earlier try may have taken the money, or may still: this refusal says nothing of it.
+                if !first {
+                    let earlier = self.payments.lookup(&record.order_id).await?;
+                    if let Some(payment) = earlier.filter(is_done) {
+                        return self.judge(record, payment).await;
+                    }
+                    failed = watched(failed, now);
+                }
                 let cause = "payment declined";
                 self.change(&record, failed, cause)
                     .await
@@ -285,21 +323,16 @@ impl Settlement {
     async fn pay(&self, payment: &Payment) -> Result<Option<OrderRecord>, Error> {
         let order = &payment.order_id;
         let Some(record) = self.fence.ledger.order(order).await? else {
-            let source = Source::Live(order.broadcast());
-            return match self.fence.gate.hold(&source, order).await? {
-                Some(hold) if hold.reservation.open => Err(Error::Conflict), // not there yet
-                Some(_) | None => {
-                    tracing::error!(order.id = %order, "a payment for an order that nobody knows");
-                    Ok(None)
-                }
-            };
+            // Not there yet: its own message is on the queue, whether the gate remembers its hold or not.
+            return Err(Error::Conflict);
         };
         let now = clock::now();
         let key = &payment.payment_key;
         match begin_payment(&self.fence.ledger, &self.terms, record, key, now).await {
-            Ok(record) if record.status == OrderStatus::Reserved => {
+            Ok(record) if record.attempt.as_ref() == Some(key) && !is_settled(&record) => {
                 self.take_payment(record, key, now).await.map(Some)
             }
+            // Paid by it, or refused before.
             Ok(record) => Ok(Some(record)),
             // Nothing was taken: the gateway lets an authorization lapse that nobody confirms.
             Err(Error::AlreadySettled | Error::PaymentExpired) => Ok(None),
@@ -403,8 +436,11 @@ impl Settlement {
         if let Some(payment) = other.filter(is_done) {
             return self.paid(record, payment, now).await;
         }
+        let mut refused = record.refused.clone();
+        refused.push(payment_key.to_owned());
         let declined = OrderRecord {
             attempt: None,
+            refused,
             declines: record.declines + 1,
             declined: Some(code),
             ..record.clone()
@@ -507,7 +543,11 @@ impl Settlement {
         counter!("duplicate_payments").increment(1);
         let id = format!("{}:duplicate", record.order_id);
         let reason = "Onepool: the order was paid twice";
-        self.payments.refund(payment, &id, reason).await.map(drop)
+        if let payment::Refund::Refused(code) = self.payments.refund(payment, &id, reason).await? {
+            counter!("refunds_refused").increment(1);
+            tracing::error!(order.id = %record.order_id, code, "the refund of a second payment was refused: a person has to look");
+        }
+        Ok(())
     }
 
     /// Gives money back that the ledger says is owed. If the gateway does not say what it did, it stays owed, and somebody
@@ -569,7 +609,8 @@ impl Settlement {
                 // Not in the ledger yet. What its hold says is enough to end it there; its own message finds it ended.
                 let source = Source::Live(order.broadcast());
                 let Some(hold) = self.fence.gate.hold(&source, order).await? else {
-                    return Ok(None);
+                    // The gate forgot it; its own message is on the queue.
+                    return Err(Error::Conflict);
                 };
                 let order = hold.as_order(order.clone())?;
                 let reason = FailureReason::Cancelled;
@@ -585,6 +626,11 @@ impl Settlement {
         loop {
             let failed = record.clone().failed(FailureReason::Cancelled, now);
             let wanted = match (record.status, &record.payment) {
+                // A payment that comes after its time would take it up again.
+                (OrderStatus::Failed, None) if is_expired(&record) => OrderRecord {
+                    reason: Some(FailureReason::Cancelled),
+                    ..record.clone()
+                },
                 (OrderStatus::Failed, _) => return Ok(Some(record)),
                 (OrderStatus::Confirmed, Some(_)) => OrderRecord {
                     refund: Some(Refund::Due),
@@ -600,6 +646,11 @@ impl Settlement {
                 .await?
             {
                 Changed::Now(next) => {
+                    // The gate follows before the gateway is asked, which may take long: units that are back in the ledger
+                    // alone look like drift. If it does not now, the message comes again for it.
+                    self.fence
+                        .settle_holds(std::slice::from_ref(&next), now)
+                        .await;
                     // A charge may have been under way: the gateway knows.
                     let ended = if next.may_be_charged() || next.refund.is_some() {
                         self.bring_on(next, Patience::Wait, now).await
@@ -714,6 +765,17 @@ fn minutes(span: Duration) -> u32 {
 
 fn is_done(payment: &payment::Payment) -> bool {
     payment.status == PaymentStatus::Done
+}
+
+fn is_expired(record: &OrderRecord) -> bool {
+    matches!(
+        record.reason,
+        Some(FailureReason::PaymentExpired | FailureReason::Expired)
+    )
+}
+
+fn is_settled(record: &OrderRecord) -> bool {
+    record.status != OrderStatus::Reserved
 }
 
 fn shown(payment: &payment::Payment) -> PaymentView {

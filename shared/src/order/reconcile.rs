@@ -1,23 +1,27 @@
 //! Once a minute: what expired is given back, orders that somebody has to look at are brought on, and the gate is compared
 //! with the ledger.
 //!
-//! For every source, the units the gate believes free must be those the ledger has not sold, less those held by orders that
-//! are not in the ledger yet. The two are read at different moments, so a look counts only if neither changed meanwhile; and a
-//! difference counts only if a second look finds it again. Then it is written down with its cause, and put right in the gate by
+//! For every product of a source, the units the gate believes free must be those the ledger has not sold, less those held by
+//! orders that are not in the ledger yet. The two are read at different moments, so a look counts only if neither changed
+//! meanwhile; and a difference counts only if a second look finds it again. Then it is written down with its cause, and put right in the gate by
 //! that difference: the ledger was right all along.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use metrics::{counter, gauge};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{OrderStatus, process::Settlement, sweep::Sweep};
 use crate::{
-    broadcast::fence::{self, Cause},
+    broadcast::fence::{self, Cause, Fence},
     catalog::{BroadcastStatus, Catalog},
     clock::{self, Timestamp},
     error::Error,
-    id,
+    id::{self, ProductId},
     ledger::{StockRow, TraceEntry},
     queue::Queue,
     stock::{Correction, Granted, Repaired, Source},
@@ -25,10 +29,16 @@ use crate::{
 
 /// Orders of one shard of the index that one run looks after.
 const MAX_DUE: i32 = 100;
+/// What one run takes at most, about: the function has 55 s.
+const TIME: Duration = Duration::from_secs(40);
 /// Between two looks at a difference.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// How often a source that changes while it is looked at is looked at again in one run.
 const LOOKS: usize = 5;
+/// How far back changes are looked through that the gate may not have heard of, and how many: a message that tells it comes
+/// again for a quarter of an hour.
+const RECENT: Duration = Duration::from_secs(1_200);
+const RECENT_CHANGES: i32 = 100;
 /// A message that is on the queue is counted there a moment later.
 const QUEUE_LAG: Duration = Duration::from_secs(60);
 /// How long holds of orders that the ledger has settled are left to those who settled them.
@@ -53,20 +63,20 @@ pub struct Report {
     pub expired: usize,
     /// Orders looked after.
     pub looked_after: usize,
-    /// Sources compared.
+    /// Products of sources compared.
     pub compared: usize,
-    /// Sources that changed too fast to be compared.
+    /// Those that changed too fast to be compared, or for which there was no time.
     pub busy: usize,
-    /// Sources of which the gate knew nothing, and was loaded.
+    /// Those of which the gate knew nothing, and was loaded.
     pub loaded: usize,
-    /// Units by which gates differed from the ledger, twice.
+    /// Units free in gates and not in the ledger, or the other way round, twice.
     pub drift: u64,
     /// Parts that failed; the next run goes on.
     pub failed: usize,
 }
 
-/// A source seen in one state by gate and ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A product of a source, seen in one state by gate and ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Look {
     /// Units the gate has free that the ledger has not (or, negative, the other way round).
     free: i64,
@@ -74,64 +84,74 @@ struct Look {
     held: i64,
     /// The gate's version.
     version: u64,
+    /// The ledger's row.
+    row: StockRow,
 }
 
 impl Reconcile {
-    /// Does one round. What fails in it is counted, and left to the next.
+    /// Does one round. What fails in it, or does not fit into its time, is counted and left to the next.
     ///
     /// # Errors
     /// The ledger could not be listed.
     pub async fn run(&self) -> Result<Report, Error> {
+        let deadline = Instant::now() + TIME;
         let mut report = Report::default();
         self.note_empty_queue(clock::now()).await;
-        let rows = self.sweep.fence.ledger.rows().await?;
-        let mut sources: Vec<&Source> = rows.iter().map(|row| &row.source).collect();
-        sources.sort_unstable();
-        sources.dedup();
-        for source in &sources {
+        let mut sources = BTreeMap::<Source, Vec<ProductId>>::new();
+        for row in self.sweep.fence.ledger.rows().await? {
+            sources.entry(row.source).or_default().push(row.product_id);
+        }
+        let mut sources: Vec<_> = sources.into_iter().collect();
+        // If there is no time for all of them, it is not always the same ones that wait.
+        fastrand::shuffle(&mut sources);
+        for (source, _) in &sources {
             match self.sweep.sweep(source, clock::now(), None).await {
                 Ok(expired) => report.expired += expired,
-                Err(error) => failed(&mut report, &error, "expiring holds"),
+                Err(error) => report.failure(&error, "expiring holds"),
             }
         }
-        match self.sweep.fence.ledger.due(clock::now(), MAX_DUE).await {
-            Ok(due) => {
-                for record in due {
-                    report.looked_after += 1;
-                    if let Err(error) = self.settlement.look_after(record).await {
-                        failed(&mut report, &error, "looking after an order");
-                    }
-                }
-            }
-            Err(error) => failed(&mut report, &error, "listing what is due"),
-        }
+        self.look_after_due(&mut report).await;
         let mut suspects = Vec::new();
-        for row in rows {
-            match self.compare(&row, &mut report).await {
-                Ok(Some(look)) if !look.agrees() => suspects.push((row, look)),
-                Ok(Some(_)) => {
-                    if let Err(error) = self.clear(&row).await {
-                        failed(
-                            &mut report,
-                            &error,
-                            "clearing the fence of an ended broadcast",
-                        );
+        for (source, products) in &sources {
+            if Instant::now() >= deadline {
+                report.busy += products.len();
+                continue;
+            }
+            match self.compare(source, products, &mut report).await {
+                Ok(looks) => {
+                    let differing = looks.iter().filter(|look| !look.agrees());
+                    suspects.extend(differing.map(|look| (source, look.clone())));
+                    if let Err(error) = self.clear(source, &looks).await {
+                        report.failure(&error, "clearing the fence of an ended broadcast");
                     }
                 }
-                Ok(None) => {}
-                Err(error) => failed(&mut report, &error, "comparing a source"),
+                Err(error) => report.failure(&error, "comparing a source"),
             }
         }
         if !suspects.is_empty() {
             tokio::time::sleep(SECOND_LOOK).await;
         }
-        for (row, first) in suspects {
-            if let Err(error) = self.look_again(&row, first, &mut report).await {
-                failed(&mut report, &error, "repairing a source");
+        for (source, first) in suspects {
+            if let Err(error) = self.look_again(source, &first, &mut report).await {
+                report.failure(&error, "repairing a source");
             }
         }
         publish(&report);
         Ok(report)
+    }
+
+    /// Brings the orders on that somebody has to look at.
+    async fn look_after_due(&self, report: &mut Report) {
+        let due = match self.sweep.fence.ledger.due(clock::now(), MAX_DUE).await {
+            Ok(due) => due,
+            Err(error) => return report.failure(&error, "listing what is due"),
+        };
+        report.looked_after = due.len();
+        for outcome in self.settlement.look_after_all(due).await {
+            if let Err(error) = outcome {
+                report.failure(&error, "looking after an order");
+            }
+        }
     }
 
     /// An empty queue is done up to now, whatever came last through it.
@@ -155,97 +175,123 @@ impl Reconcile {
         }
     }
 
-    /// Looks at one source until gate and ledger hold still for it. `None` if they do not, or there is nothing to compare.
-    async fn compare(&self, row: &StockRow, report: &mut Report) -> Result<Option<Look>, Error> {
-        let fence = &self.sweep.fence;
+    /// Looks at products of a source until gate and ledger hold still for each of them. Those that do not are left out.
+    async fn compare(
+        &self,
+        source: &Source,
+        products: &[ProductId],
+        report: &mut Report,
+    ) -> Result<Vec<Look>, Error> {
+        let mut looks = Vec::with_capacity(products.len());
+        let mut waiting: BTreeSet<&ProductId> = products.iter().collect();
         for _ in 0..LOOKS {
-            let Some(before) = fence.ledger.stock_row(&row.product_id, &row.source).await? else {
-                return Ok(None);
-            };
-            let Some(look) = self.look(&before).await? else {
-                if self.load(&before).await? {
-                    report.loaded += 1;
-                }
-                return Ok(None);
-            };
-            let after = fence.ledger.stock_row(&row.product_id, &row.source).await?;
-            if after.as_ref() == Some(&before)
-                && let Some(look) = look
-            {
-                report.compared += 1;
-                return Ok(Some(look));
+            let asked: Vec<&ProductId> = waiting.iter().copied().collect();
+            for (product, seen) in self.look(source, &asked, report).await? {
+                waiting.remove(product);
+                looks.extend(seen);
+            }
+            if waiting.is_empty() {
+                break;
             }
         }
-        report.busy += 1;
-        Ok(None)
+        report.compared += looks.len();
+        report.busy += waiting.len();
+        Ok(looks)
     }
 
-    /// The difference between the gate and `row`. `None` if the gate knows nothing of it, `Some(None)` if it changed meanwhile.
-    async fn look(&self, row: &StockRow) -> Result<Option<Option<Look>>, Error> {
-        let fence = &self.sweep.fence;
-        let stock = async || {
-            let stock = fence.gate.stock(&row.product_id, &[&row.source]).await?;
-            Ok::<_, Error>(stock.into_iter().next().flatten())
+    /// One look at products of a source. A product that changed while it was looked at is not in the answer; one of which the
+    /// gate knows nothing is, with nothing to compare.
+    async fn look<'a>(
+        &self,
+        source: &Source,
+        products: &[&'a ProductId],
+        report: &mut Report,
+    ) -> Result<Vec<(&'a ProductId, Option<Look>)>, Error> {
+        let Fence { ledger, gate } = &self.sweep.fence;
+        let by_product = |rows: Vec<StockRow>| -> HashMap<ProductId, StockRow> {
+            let rows = rows.into_iter();
+            rows.map(|row| (row.product_id.clone(), row)).collect()
         };
-        let Some(before) = stock().await? else {
-            return Ok(None);
-        };
+        let rows = by_product(ledger.rows_of(source, products).await?);
+        let stocks = gate.stocks(source, products).await?;
         let now = clock::now();
-        let holds: Vec<_> = fence.gate.holds(&row.source).await?;
+        let holds = gate.holds(source).await?;
         let orders = holds.iter().map(|(order, _)| order.clone()).collect();
-        let records: HashMap<_, _> = fence
-            .ledger
+        let records: HashMap<_, _> = ledger
             .orders(orders)
             .await?
             .into_iter()
             .map(|record| (record.order_id.clone(), record))
             .collect();
-        let (mut open, mut unbooked) = (0, 0);
-        let mut settled = Vec::new();
+        let (mut open, mut unbooked) = (BTreeMap::new(), BTreeMap::new());
+        let (mut settled, mut moving) = (Vec::new(), BTreeSet::new());
         for (order, hold) in &holds {
-            let units = hold.reservation.units_of(&row.product_id);
-            open += units;
-            match records.get(order) {
-                None => unbooked += units,
-                Some(record) if record.status == OrderStatus::Reserved => {}
-                Some(record) => {
-                    if hold.reservation.accepted_at + SETTLING < now {
-                        settled.push(record.clone());
-                    }
+            let record = records.get(order);
+            for line in &hold.reservation.lines {
+                let units = i64::from(line.quantity);
+                *open.entry(&line.product_id).or_insert(0) += units;
+                match record.map(|record| record.status) {
+                    None => *unbooked.entry(&line.product_id).or_insert(0) += units,
+                    Some(OrderStatus::Reserved) => {}
+                    Some(_) => drop(moving.insert(&line.product_id)),
                 }
+            }
+            if let Some(record) = record.filter(|record| record.status != OrderStatus::Reserved)
+                && hold.reservation.accepted_at + SETTLING < now
+            {
+                settled.push(record.clone());
             }
         }
         // Settled in the ledger, open in the gate: somebody broke off in between, and comes back or does not.
-        if !settled.is_empty() {
-            fence.settle_holds(&settled, now).await;
-            return Ok(Some(None));
+        self.sweep.fence.settle_holds(&settled, now).await;
+        let rows_after = by_product(ledger.rows_of(source, products).await?);
+        let stocks_after = gate.stocks(source, products).await?;
+
+        let mut seen = Vec::with_capacity(products.len());
+        for ((product, before), after) in products.iter().zip(stocks).zip(stocks_after) {
+            let Some(row) = rows.get(*product) else {
+                seen.push((*product, None));
+                continue;
+            };
+            let Some(before) = before else {
+                report.loaded += usize::from(self.load(row).await?);
+                seen.push((*product, None));
+                continue;
+            };
+            let still = after == Some(before) && rows_after.get(*product) == Some(row);
+            if !still || moving.contains(product) {
+                continue;
+            }
+            // Units on their way out of the source have left the gate already. The ledger follows; if nobody goes on with
+            // that move, or with telling the gate of one, this does.
+            let leaving = signed(row.granted)? - before.granted;
+            if leaving != 0 && gate.grant(row, now).await? == Granted::Followed {
+                continue;
+            }
+            let of = |units: &BTreeMap<&ProductId, i64>| units.get(product).copied().unwrap_or(0);
+            let look = Look {
+                free: before.left + of(&unbooked) + leaving - signed(row.unsold)?,
+                held: before.held - of(&open),
+                version: before.version,
+                row: row.clone(),
+            };
+            seen.push((*product, Some(look)));
         }
-        let pending = records
-            .values()
-            .any(|record| record.status != OrderStatus::Reserved);
-        if pending || stock().await? != Some(before) {
-            return Ok(Some(None));
-        }
-        // Units on their way out of the source have left the gate already. The ledger follows; if nobody goes on with that move,
-        // or with telling the gate of one, this does.
-        let leaving = signed(row.granted)? - before.granted;
-        if leaving != 0 && fence.gate.grant(row, now).await? == Granted::Followed {
-            return Ok(Some(None));
-        }
-        Ok(Some(Some(Look {
-            free: before.left + unbooked + leaving - signed(row.unsold)?,
-            held: before.held - open,
-            version: before.version,
-        })))
+        Ok(seen)
     }
 
     async fn look_again(
         &self,
-        row: &StockRow,
-        first: Look,
+        source: &Source,
+        first: &Look,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let Some(second) = self.compare(row, report).await? else {
+        let product = first.row.product_id.clone();
+        self.tell_of_recent_changes(source, &product).await?;
+        let looks = self
+            .compare(source, std::slice::from_ref(&product), report)
+            .await?;
+        let Some(second) = looks.into_iter().next() else {
             return Ok(());
         };
         let free = persistent(first.free, second.free);
@@ -254,7 +300,7 @@ impl Reconcile {
             return Ok(());
         }
         report.drift += free.unsigned_abs();
-        tracing::error!(product.id = %row.product_id, source = %row.source, free, held, "the gate differs from the ledger");
+        tracing::error!(product.id = %product, source = %source, free, held, "the gate differs from the ledger");
         // What is neither free nor held is sold: both corrections move it.
         let correction = Correction {
             left: -free,
@@ -262,12 +308,12 @@ impl Reconcile {
         };
         let gate = &self.sweep.fence.gate;
         let repaired = gate
-            .repair(&row.source, &row.product_id, correction, second.version)
+            .repair(source, &product, correction, second.version)
             .await?;
         if repaired == Repaired::Now {
             let entry = TraceEntry {
                 at: clock::now(),
-                source: row.source.clone(),
+                source: source.clone(),
                 granted: 0,
                 sold: 0,
                 repaired: -free,
@@ -276,10 +322,31 @@ impl Reconcile {
                 orders: Vec::new(),
             };
             let ledger = &self.sweep.fence.ledger;
-            ledger.trace_repair(&row.product_id, &entry).await?;
+            ledger.trace_repair(&product, &entry).await?;
             counter!("drift_repaired").increment(free.unsigned_abs());
         }
         Ok(())
+    }
+
+    /// What the ledger did lately, the gate may only not have heard of: whoever did it is about to tell it, or broke off. It is
+    /// told here, by the orders that the trace names; hearing it twice changes nothing.
+    async fn tell_of_recent_changes(
+        &self,
+        source: &Source,
+        product: &ProductId,
+    ) -> Result<(), Error> {
+        let Fence { ledger, .. } = &self.sweep.fence;
+        let now = clock::now();
+        let lately = now.before(RECENT);
+        let trace = ledger.trace(product, RECENT_CHANGES).await?;
+        let orders: BTreeSet<_> = trace
+            .into_iter()
+            .filter(|change| change.at >= lately && &change.source == source)
+            .flat_map(|change| change.orders)
+            .collect();
+        let records = ledger.orders(orders.into_iter().collect()).await?;
+        let told = self.sweep.fence.settle_holds(&records, now);
+        told.await.pop().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Fills a gate that knows nothing, if its source sells. Returns whether it did.
@@ -300,31 +367,44 @@ impl Reconcile {
 
     /// The fence of a broadcast that is over: what is left in it belongs to the pool, and once nothing is, it need not be
     /// looked at for ever.
-    async fn clear(&self, row: &StockRow) -> Result<(), Error> {
-        let Source::Live(broadcast) = &row.source else {
+    async fn clear(&self, source: &Source, looks: &[Look]) -> Result<(), Error> {
+        let Source::Live(broadcast) = source else {
             return Ok(());
         };
-        if self.catalog.broadcast(broadcast).await?.status != BroadcastStatus::Ended {
+        if looks.is_empty()
+            || self.catalog.broadcast(broadcast).await?.status != BroadcastStatus::Ended
+        {
             return Ok(());
         }
         let fence = &self.sweep.fence;
-        if row.unsold == 0 {
-            return fence.ledger.rest(row).await;
+        for Look { row, .. } in looks.iter().filter(|look| look.agrees()) {
+            if row.unsold == 0 {
+                fence.ledger.rest(row).await?;
+                continue;
+            }
+            let (product, seen) = (&row.product_id, row.version.to_string());
+            let cause = Cause {
+                id: id::digest(
+                    &["left over", broadcast.as_str(), product.as_str(), &seen],
+                    16,
+                ),
+                fingerprint: "left over".to_owned(),
+                text: format!("left over in {broadcast}"),
+                by: "reconcile".to_owned(),
+            };
+            let everything = (0, fence::ALL);
+            fence
+                .give_back(broadcast, product, everything, &cause, clock::now())
+                .await?;
         }
-        let product = &row.product_id;
-        let seen = row.version.to_string();
-        let cause = Cause {
-            id: id::digest(
-                &["left over", broadcast.as_str(), product.as_str(), &seen],
-                16,
-            ),
-            fingerprint: "left over".to_owned(),
-            text: format!("left over in {broadcast}"),
-            by: "reconcile".to_owned(),
-        };
-        let everything = (0, fence::ALL);
-        let returned = fence.give_back(broadcast, product, everything, &cause, clock::now());
-        returned.await.map(drop)
+        Ok(())
+    }
+}
+
+impl Report {
+    fn failure(&mut self, error: &Error, what: &'static str) {
+        tracing::error!(error = %error, "{what} failed; the next run goes on");
+        self.failed += 1;
     }
 }
 
@@ -345,11 +425,6 @@ fn persistent(first: i64, second: i64) -> i64 {
 
 fn signed(units: u64) -> Result<i64, Error> {
     i64::try_from(units).map_err(|_| Error::Corrupt("a stock row".to_owned()))
-}
-
-fn failed(report: &mut Report, error: &Error, what: &'static str) {
-    tracing::error!(error = %error, "{what} failed; the next run goes on");
-    report.failed += 1;
 }
 
 fn publish(report: &Report) {

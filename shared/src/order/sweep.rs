@@ -47,20 +47,26 @@ impl Sweep {
     ) -> Result<usize, Error> {
         let gate = &self.fence.gate;
         let mut ended = Vec::new();
+        let mut failure = None;
         for order in gate.expired(source, now, MAX_HOLDS, claim).await? {
-            if let Some(record) = self.end(source, &order, now).await? {
-                ended.push(record);
+            // One that cannot be ended keeps no other one's units.
+            match self.end(source, &order, now).await {
+                Ok(record) => ended.extend(record),
+                Err(error) => {
+                    tracing::warn!(order.id = %order, error = %error, "an expired hold was not ended");
+                    failure = Some(error);
+                }
             }
         }
         if let Some((_, error)) = self.fence.settle_holds(&ended, now).await.pop() {
-            return Err(error);
+            failure = Some(error);
         }
         for record in &ended {
             // Its buyer is told by the part that tells buyers.
             let order_id = record.order_id.clone();
             self.queue.send(&OrderMessage::Check { order_id }).await?;
         }
-        Ok(ended.len())
+        failure.map_or(Ok(ended.len()), Err)
     }
 
     /// Ends an order whose hold is past its deadline, in the ledger. `None` if it goes on.

@@ -26,18 +26,6 @@ pub struct Reservation {
     pub open: bool,
 }
 
-impl Reservation {
-    /// Units of one product in it.
-    #[must_use]
-    pub fn units_of(&self, product: &ProductId) -> i64 {
-        self.lines
-            .iter()
-            .filter(|line| &line.product_id == product)
-            .map(|line| i64::from(line.quantity))
-            .sum()
-    }
-}
-
 /// Why nothing was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {

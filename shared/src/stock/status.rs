@@ -51,32 +51,36 @@ impl Gate {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
-        let fields = [
-            format!("stock:{product}"),
-            format!("granted:{product}"),
-            format!("sold:{product}"),
-        ];
         let mut reads = redis::pipe();
         for source in sources {
-            reads.hmget(self.keys.gate(source), &fields);
+            reads.hmget(self.keys.gate(source), &stock_fields(product));
         }
-        let records: Vec<[Option<String>; 3]> = self.redis.send(&reads).await?;
-        records
-            .iter()
-            .map(|record| {
-                let [Some(stock), Some(granted), Some(sold)] = record else {
-                    return Ok(None);
-                };
-                let (left, version) = parse_stock(stock)?;
-                let granted = signed(granted)?;
-                Ok(Some(GateStock {
-                    left,
-                    held: granted - left - signed(sold)?,
-                    granted,
-                    version,
-                }))
-            })
-            .collect()
+        let records: Vec<StockRecord> = self.redis.send(&reads).await?;
+        records.iter().map(parse_record).collect()
+    }
+
+    /// What the gate knows of each of `products` at `source`; `None` where it knows nothing.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or did not answer in time.
+    pub async fn stocks(
+        &self,
+        source: &Source,
+        products: &[&ProductId],
+    ) -> Result<Vec<Option<GateStock>>, RedisError> {
+        let mut stocks = Vec::with_capacity(products.len());
+        let gate = self.keys.gate(source);
+        for products in products.chunks(SCAN_COUNT) {
+            let mut reads = redis::pipe();
+            for product in products {
+                reads.hmget(&gate, &stock_fields(product));
+            }
+            let records: Vec<StockRecord> = self.redis.send(&reads).await?;
+            for record in &records {
+                stocks.push(parse_record(record)?);
+            }
+        }
+        Ok(stocks)
     }
 
     /// The hold of `order`, open or settled; `None` if the gate never took it, or forgot.
@@ -165,6 +169,27 @@ pub(super) fn parse_hold(record: &str) -> Result<HoldState, RedisError> {
         viewer,
         revision,
     })
+}
+
+/// `stock`, `granted` and `sold` of a product.
+type StockRecord = [Option<String>; 3];
+
+fn stock_fields(product: &ProductId) -> [String; 3] {
+    ["stock", "granted", "sold"].map(|field| format!("{field}:{product}"))
+}
+
+fn parse_record(record: &StockRecord) -> Result<Option<GateStock>, RedisError> {
+    let [Some(stock), Some(granted), Some(sold)] = record else {
+        return Ok(None);
+    };
+    let (left, version) = parse_stock(stock)?;
+    let granted = signed(granted)?;
+    Ok(Some(GateStock {
+        left,
+        held: granted - left - signed(sold)?,
+        granted,
+        version,
+    }))
 }
 
 fn signed(record: &str) -> Result<i64, RedisError> {

@@ -1,0 +1,145 @@
+//! Faults that are not on the wire of AWS: a process that dies between two steps, and what happens to Redis.
+
+use std::{pin::pin, time::Duration};
+
+use futures::future::poll_fn;
+use tokio::time::Instant;
+
+use super::history::RedisFault;
+use crate::RedisServer;
+
+/// Runs `work`, which dies when it has been polled `dies` times: everything between two of its steps may be its end. What
+/// it has sent by then goes on.
+pub async fn mortal<T>(work: impl Future<Output = T>, dies: Option<u16>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut left = dies;
+    poll_fn(|context| {
+        left = left.map(|polls| polls.saturating_sub(1));
+        let polled = work.as_mut().poll(context).map(Some);
+        if polled.is_pending() && left == Some(0) {
+            // Nobody may wake it any more: it is dead now, not at its next wake.
+            return std::task::Poll::Ready(None);
+        }
+        polled
+    })
+    .await
+}
+
+/// A Redis to which things happen.
+#[derive(Default)]
+pub struct Torment {
+    copy: Vec<(Vec<u8>, Vec<u8>)>,
+    read_only_turns: u8,
+    slow_until: Option<Instant>,
+}
+
+impl Torment {
+    /// Something happens to Redis. Returns whether it may have lost something that it had said.
+    pub async fn strike(&mut self, server: &mut RedisServer, fault: RedisFault) -> bool {
+        self.wait().await;
+        match fault {
+            RedisFault::Flush => {
+                run(server, &["FLUSHALL"]).await;
+                true
+            }
+            RedisFault::Restart => {
+                self.read_only_turns = 0;
+                server.kill_and_restart().await;
+                true
+            }
+            RedisFault::Copy => {
+                self.copy = dump(server).await;
+                false
+            }
+            RedisFault::Failover => {
+                self.writable(server).await;
+                restore(server, &self.copy).await;
+                run(server, &["CLIENT", "KILL", "TYPE", "normal"]).await;
+                true
+            }
+            RedisFault::ReadOnly(turns) => {
+                self.read_only_turns = turns;
+                // A master that nobody is: the data stays, and writes are refused.
+                run(server, &["REPLICAOF", "127.0.0.1", "1"]).await;
+                false
+            }
+            RedisFault::Slow(ms) => {
+                run(server, &["CLIENT", "PAUSE", &ms.to_string(), "ALL"]).await;
+                self.slow_until = Some(Instant::now() + Duration::from_millis(ms));
+                false
+            }
+            RedisFault::Disconnect => {
+                run(server, &["CLIENT", "KILL", "TYPE", "normal"]).await;
+                false
+            }
+        }
+    }
+
+    /// A turn has passed.
+    pub async fn pass(&mut self, server: &RedisServer) {
+        if self.read_only_turns == 1 {
+            self.writable(server).await;
+        }
+        self.read_only_turns = self.read_only_turns.saturating_sub(1);
+    }
+
+    /// Nothing is wrong with Redis any more; what it has lost stays lost.
+    pub async fn end(&mut self, server: &RedisServer) {
+        self.writable(server).await;
+        self.copy.clear();
+    }
+
+    async fn writable(&mut self, server: &RedisServer) {
+        self.wait().await;
+        if self.read_only_turns > 0 {
+            run(server, &["REPLICAOF", "NO", "ONE"]).await;
+            self.read_only_turns = 0;
+        }
+    }
+
+    async fn wait(&mut self) {
+        if let Some(until) = self.slow_until.take() {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+async fn run(server: &RedisServer, words: &[&str]) {
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(*word);
+    }
+    let mut connection = server.plain().await;
+    // A server that cuts all sockets cuts this one, too.
+    let _answer: redis::RedisResult<redis::Value> = command.query_async(&mut connection).await;
+}
+
+async fn dump(server: &RedisServer) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut connection = server.plain().await;
+    let mut copy = Vec::new();
+    let keys: Vec<Vec<u8>> = redis::cmd("KEYS")
+        .arg("*")
+        .query_async(&mut connection)
+        .await
+        .expect("redis answers");
+    for key in keys {
+        let value: Option<Vec<u8>> = redis::cmd("DUMP")
+            .arg(&key)
+            .query_async(&mut connection)
+            .await
+            .expect("redis answers");
+        copy.extend(value.map(|value| (key, value)));
+    }
+    copy
+}
+
+async fn restore(server: &RedisServer, copy: &[(Vec<u8>, Vec<u8>)]) {
+    let mut connection = server.plain().await;
+    let mut commands = redis::pipe();
+    commands.atomic().cmd("FLUSHALL").ignore();
+    for (key, value) in copy {
+        commands.cmd("RESTORE").arg(key).arg(0).arg(value).ignore();
+    }
+    let restored: redis::RedisResult<()> = commands.query_async(&mut connection).await;
+    restored.expect("the copy is restored");
+}
