@@ -194,6 +194,10 @@ async fn what_somebody_has_to_look_at_is_found_by_its_time() {
         panic!("{bookings:?}")
     };
     let due_at = first.due_at.expect("a reserved order is due some day");
+    assert!(
+        due_at > clock::now() + Duration::from_secs(500),
+        "a charge gets its time, however late its message came"
+    );
     let due = async |now: Timestamp| {
         let found = books.ledger.due(now, 10).await.expect("answers");
         let mut ids: Vec<_> = found.into_iter().map(|record| record.order_id).collect();

@@ -1,13 +1,20 @@
 //! Money and stock together: paying later, late and twice, taking orders back, webhooks, dead letters. Over a real Redis, a
 //! DynamoDB emulator and the payment sandbox, whose own books say what was charged and given back.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
+use futures::future::BoxFuture;
 use onepool::{
     auth::Role,
-    clock,
-    ledger::{OrderRecord, Refund},
-    order::OrderMessage,
+    clock::{self, Timestamp},
+    error::Error,
+    ledger::{Ledger, OrderRecord, Refund},
+    order::{OrderId, OrderMessage, PaymentView, pay::PaymentTerms},
+    payment::{self, Charge, Gateway, PaymentStatus},
+    stock::HoldState,
 };
 use onepool_tests::{Shop, Show, billing_key};
 use serde_json::{Value, json};
@@ -75,6 +82,40 @@ async fn status_of(shop: &Shop, viewer: &str, order: &str) -> (String, String) {
     assert_eq!(status, 200, "{view}");
     let text = |name: &str| view[name].as_str().unwrap_or_default().to_owned();
     (text("status"), text("reason"))
+}
+
+async fn hold(shop: &Shop, show: &Show, order: &str) -> HoldState {
+    let order = order.parse().expect("an id");
+    let hold = shop.gate.hold(&show.source(), &order).await;
+    hold.expect("answers").expect("is known")
+}
+
+/// Units left at the live source, by the gate.
+async fn left(shop: &Shop, show: &Show) -> i64 {
+    let stock = shop.gate.stock(&show.product, &[&show.source()]).await;
+    stock.expect("answers")[0].expect("is known").left
+}
+
+async fn change(shop: &Shop, read: &OrderRecord, wanted: OrderRecord) {
+    let changed = shop.ledger.change(read, wanted, "test", clock::now()).await;
+    changed.expect("answers").record().expect("changes");
+}
+
+async fn wait_until(time: Timestamp) {
+    let left = time.since(clock::now());
+    tokio::time::sleep(left + Duration::from_millis(5)).await;
+}
+
+/// Takes the money of a checkout at the gateway, past us.
+async fn confirm_by_hand(shop: &Shop, order: &str, key: &str, amount: u64) {
+    let answer = reqwest::Client::new()
+        .post(format!("{}/v1/payments/confirm", shop.sandbox.base_url()))
+        .basic_auth("test_sk_demo0000000000000000", Some(""))
+        .json(&json!({ "paymentKey": key, "orderId": order, "amount": amount }))
+        .send()
+        .await
+        .expect("the sandbox answers");
+    assert!(answer.status().is_success());
 }
 
 fn is(status: &str, reason: &str) -> (String, String) {
@@ -229,7 +270,7 @@ async fn a_declined_buyer_may_try_again_and_not_for_ever() {
 async fn a_hold_is_free_again_after_its_deadline_for_a_buyer_who_asks() {
     let mut shop = Shop::open().await;
     let show = shop.show(1, 1, None).await;
-    shop.orders.orders.hold_period = Duration::from_millis(300);
+    shop.orders.orders.hold_period = Duration::from_millis(1_500);
     let slow = order_to_pay(&shop, &show, "u1").await;
     shop.process(10, 1).await;
     let (status, _) = shop
@@ -247,7 +288,10 @@ async fn a_hold_is_free_again_after_its_deadline_for_a_buyer_who_asks() {
         status_of(&shop, "u1", &slow).await,
         is("failed", "payment_expired")
     );
-    shop.process(10, 2).await;
+    let messages = shop.wire.take_messages("orders");
+    let told = json!({ "kind": "check", "order_id": slow }).to_string();
+    assert!(messages.contains(&told), "its buyer is not told");
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 0);
     let order = answer["order_id"].as_str().expect("an id");
     assert_eq!(status_of(&shop, "u2", order).await, is("confirmed", ""));
     // Its units are gone: the buyer who comes too late hears so, and pays nothing.
@@ -341,12 +385,15 @@ async fn an_order_taken_back_returns_its_units_and_its_money_once() {
         cancel(&shop, ("u2", Role::Viewer), &order, "c").await.0,
         404
     );
+    let sent = shop.wire.calls("SendMessage");
     for key in ["c1", "c1", "c2"] {
         assert_eq!(
             cancel(&shop, ("u1", Role::Viewer), &order, key).await.0,
             202
         );
     }
+    let sent = shop.wire.calls("SendMessage") - sent;
+    assert_eq!(sent, 2, "a repeated request was done again");
     shop.process(10, 2).await;
     assert_eq!(
         status_of(&shop, "u1", &order).await,
@@ -354,6 +401,8 @@ async fn an_order_taken_back_returns_its_units_and_its_money_once() {
     );
     assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
     assert_eq!(record(&shop, &order).await.refund, Some(Refund::Done));
+    let repeated = cancel(&shop, ("u1", Role::Viewer), &order, "c1").await;
+    assert_eq!(repeated.0, 202, "the same key has another answer");
     let (status, problem) = cancel(&shop, ("u1", Role::Viewer), &order, "c3").await;
     assert_eq!((status, &problem["code"]), (409, &json!("already_settled")));
     let (_, view) = shop.status("u1", &order).await;
@@ -417,6 +466,24 @@ async fn an_order_taken_back_before_it_is_paid_is_never_charged() {
     let key = shop.checkout(&order, PRICE).await;
     let (status, problem) = pay(&shop, "u2", &order, &key, PRICE).await;
     assert_eq!((status, &problem["code"]), (409, &json!("already_settled")));
+    assert_eq!(money_of(&shop, &order).await, (0, 0, 0));
+
+    // The payment is on the queue already, and comes after the cancellation: there is nothing more to do about it.
+    let order = order_to_pay(&shop, &show, "u3").await;
+    shop.process(10, 1).await;
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u3", &order, &key, PRICE).await.0, 202);
+    assert_eq!(
+        cancel(&shop, ("u3", Role::Viewer), &order, "c").await.0,
+        202
+    );
+    let mut messages = shop.wire.take_messages("orders");
+    messages.reverse();
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 0);
+    assert_eq!(
+        status_of(&shop, "u3", &order).await,
+        is("failed", "cancelled")
+    );
     assert_eq!(money_of(&shop, &order).await, (0, 0, 0));
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
 }
@@ -532,6 +599,16 @@ async fn a_webhook_is_a_hint_and_moves_nothing_by_itself() {
 
     // Somebody gives the money back at the gateway: the units follow.
     let paid = paid_order(&shop, &show, "u2").await;
+    let told = shop
+        .money(caller, WEBHOOK, "", "-", webhook(&paid, "CANCELED"))
+        .await;
+    assert_eq!(told.0, 200);
+    shop.process(10, 2).await;
+    assert_eq!(
+        status_of(&shop, "u2", &paid).await,
+        is("confirmed", ""),
+        "a forged webhook was believed"
+    );
     let payment_key = record(&shop, &paid)
         .await
         .payment
@@ -881,4 +958,493 @@ async fn payments_of_one_batch_do_not_wait_for_each_other() {
         "{:?}",
         began.elapsed()
     );
+}
+
+#[tokio::test]
+async fn an_order_being_paid_is_left_alone_even_when_its_time_is_over() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(200);
+    let ceiling = Duration::from_secs(2);
+    shop.payments.payments.terms = PaymentTerms::with_ceiling(ceiling);
+    let order = order_to_pay(&shop, &show, "u1").await;
+    shop.process(10, 1).await;
+    let key = shop.checkout(&order, PRICE).await;
+    shop.gateway_faults(json!([
+        { "on": "confirm", "kind": "close_after_commit", "times": 1 },
+        { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "recorded": false },
+    ]))
+    .await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let paying = record(&shop, &order).await;
+    assert_eq!(
+        paying.pay_by,
+        paying.created_at + ceiling,
+        "there is a longest time"
+    );
+    let held = hold(&shop, &show, &order).await.reservation;
+    assert_eq!(held.deadline, paying.pay_by, "the hold goes on as long");
+    let messages = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 1);
+
+    wait_until(paying.pay_by).await;
+    let (status, _) = shop
+        .order(&show, "u2", "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!(
+        status, 409,
+        "units of an order that is paid were sold again"
+    );
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 0);
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));
+    shop.process(10, 2).await;
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn nobody_keeps_units_unpaid_beyond_the_ceiling() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(5, 5, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(100);
+    let terms = PaymentTerms::with_ceiling(Duration::from_secs(2));
+    shop.payments.payments.terms = terms;
+    shop.settlement.terms = terms;
+    let declined = order_to_pay(&shop, &show, "u1").await;
+    let late = order_to_pay(&shop, &show, "u2").await;
+    shop.process(10, 1).await;
+    shop.gateway_faults(json!([{ "on": "confirm", "kind": "decline", "times": 1 }]))
+        .await;
+    let key = shop.checkout(&declined, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &declined, &key, PRICE).await.0, 202);
+    wait_until(record(&shop, &late).await.created_at + terms.ceiling).await;
+    shop.process(10, 1).await;
+    assert_eq!(
+        status_of(&shop, "u1", &declined).await,
+        is("failed", "payment_declined")
+    );
+    let key = shop.checkout(&late, PRICE).await;
+    let (status, problem) = pay(&shop, "u2", &late, &key, PRICE).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("payment_expired")));
+    shop.reconcile.run().await.expect("runs");
+    shop.process(10, 1).await;
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
+}
+
+#[tokio::test]
+async fn an_order_that_may_be_charged_or_has_time_left_is_left_alone_by_the_sweep() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(3, 3, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(200);
+    // One is charged, one is not, of neither anybody has heard; the third is paid later.
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    let charged = receipt["order_id"].as_str().expect("an id").to_owned();
+    let (_, receipt) = shop
+        .order(&show, "u2", "k", json!(1), billing_key("bk"))
+        .await;
+    let uncharged = receipt["order_id"].as_str().expect("an id").to_owned();
+    let later = order_to_pay(&shop, &show, "u3").await;
+    shop.gateway_faults(json!([
+        { "on": "billing", "kind": "close_after_commit", "times": 1, "orderId": charged },
+        { "on": "billing", "kind": "timeout_before_commit", "ms": 1, "times": 1, "orderId": uncharged },
+        { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "orderId": charged, "recorded": false },
+    ]))
+    .await;
+    let messages = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 2);
+    let key = shop.checkout(&uncharged, PRICE).await;
+    assert_eq!(
+        pay(&shop, "u2", &uncharged, &key, PRICE).await.1["code"],
+        "already_settled",
+        "it is paid by billing key"
+    );
+    let reserved = record(&shop, &uncharged).await;
+    shop.settlement.look_after(reserved).await.expect("looks");
+    assert_eq!(
+        status_of(&shop, "u2", &uncharged).await,
+        is("reserved", ""),
+        "it has time left"
+    );
+    // The first is past its time; the third got more of it, and the gate has not heard.
+    let reserved = record(&shop, &charged).await;
+    let over = OrderRecord {
+        pay_by: clock::now(),
+        ..reserved.clone()
+    };
+    change(&shop, &reserved, over).await;
+    let reserved = record(&shop, &later).await;
+    wait_until(reserved.pay_by).await;
+    let until = clock::now() + Duration::from_secs(60);
+    let extended = OrderRecord {
+        pay_by: until,
+        due_at: Some(until),
+        ..reserved.clone()
+    };
+    change(&shop, &reserved, extended).await;
+
+    let (status, _) = shop
+        .order(&show, "u4", "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!(status, 409, "units that are not free were sold again");
+    let held = hold(&shop, &show, &later).await.reservation;
+    assert_eq!(held.deadline, until, "the gate does not hear of it");
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 0);
+    assert_eq!(status_of(&shop, "u1", &charged).await, is("confirmed", ""));
+    assert_eq!(
+        status_of(&shop, "u2", &uncharged).await,
+        is("confirmed", "")
+    );
+    assert_eq!(status_of(&shop, "u3", &later).await, is("reserved", ""));
+    assert_eq!(money_of(&shop, &charged).await, (1, PRICE, PRICE));
+}
+
+#[tokio::test]
+async fn who_pays_before_the_order_is_in_the_ledger_has_time_and_is_noted_there() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(100);
+    let order = order_to_pay(&shop, &show, "u1").await;
+    let key = shop.checkout(&order, PRICE).await;
+    assert_eq!(pay(&shop, "u1", &order, &key, PRICE).await.0, 202);
+    let later = clock::now() + Duration::from_secs(60);
+    shop.gate.raise_watermark(later).await.expect("answers");
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let (status, _) = shop
+        .order(&show, "u2", "k", json!(1), billing_key("bk"))
+        .await;
+    assert_eq!(status, 409, "the hold of a buyer who pays has ended");
+
+    shop.gateway_faults(json!([
+        { "on": "confirm", "kind": "close_after_commit", "times": 1 },
+        { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "recorded": false },
+    ]))
+    .await;
+    let messages = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 1);
+    let paying = record(&shop, &order).await;
+    assert_eq!(paying.attempt.as_deref(), Some(key.as_str()));
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 0);
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn who_may_try_again_has_the_units_until_then_in_the_gate_too() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(5, 5, None).await;
+    let in_time = order_to_pay(&shop, &show, "u1").await;
+    shop.orders.orders.hold_period = Duration::from_millis(100);
+    let late = order_to_pay(&shop, &show, "u2").await;
+    shop.process(10, 1).await;
+    wait_until(record(&shop, &late).await.pay_by).await;
+    shop.reconcile.run().await.expect("runs");
+    shop.process(10, 1).await;
+    assert_eq!(left(&shop, &show).await, 4);
+    shop.gateway_faults(json!([{ "on": "confirm", "kind": "decline", "times": 2 }]))
+        .await;
+    for (viewer, order) in [("u1", &in_time), ("u2", &late)] {
+        let key = shop.checkout(order, PRICE).await;
+        assert_eq!(pay(&shop, viewer, order, &key, PRICE).await.0, 202);
+        shop.process(10, 1).await;
+        assert_eq!(status_of(&shop, viewer, order).await, is("reserved", ""));
+        let held = hold(&shop, &show, order).await.reservation;
+        assert!(held.open, "{viewer}");
+        assert_eq!(held.deadline, record(&shop, order).await.pay_by);
+    }
+    assert_eq!(left(&shop, &show).await, 3);
+}
+
+#[tokio::test]
+async fn money_past_us_is_found_and_of_another_amount_it_goes_back() {
+    let shop = Shop::open().await;
+    let show = shop.show(5, 5, None).await;
+    let right = order_to_pay(&shop, &show, "u1").await;
+    let wrong = order_to_pay(&shop, &show, "u2").await;
+    shop.process(10, 1).await;
+    // Another tab of the buyer was paid, and this one is declined.
+    let other = shop.checkout(&right, PRICE).await;
+    let key = shop.checkout(&right, PRICE).await;
+    confirm_by_hand(&shop, &right, &other, PRICE).await;
+    shop.gateway_faults(json!([
+        { "on": "confirm", "kind": "decline", "times": 1, "orderId": right },
+    ]))
+    .await;
+    assert_eq!(pay(&shop, "u1", &right, &key, PRICE).await.0, 202);
+    let less = shop.checkout(&wrong, PRICE - 1).await;
+    let key = shop.checkout(&wrong, PRICE).await;
+    confirm_by_hand(&shop, &wrong, &less, PRICE - 1).await;
+    assert_eq!(pay(&shop, "u2", &wrong, &key, PRICE).await.0, 202);
+    shop.process(10, 2).await;
+    assert_eq!(status_of(&shop, "u1", &right).await, is("confirmed", ""));
+    let paid = record(&shop, &right).await.payment.expect("was paid");
+    assert_eq!(paid.payment_key, other);
+    assert_eq!(
+        status_of(&shop, "u2", &wrong).await,
+        is("failed", "payment_declined")
+    );
+    assert_eq!(money_of(&shop, &wrong).await, (1, PRICE - 1, 0));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 1);
+}
+
+#[tokio::test]
+async fn a_charge_that_comes_after_its_order_expired_takes_the_units_or_goes_back() {
+    let shop = Shop::open().await;
+    let show = shop.show(2, 2, None).await;
+    for (viewer, gone) in [("u1", false), ("u2", true)] {
+        shop.gateway_faults(
+            json!([{ "on": "billing", "kind": "commit_later", "ms": 2_000, "times": 1 }]),
+        )
+        .await;
+        let (_, receipt) = shop
+            .order(&show, viewer, "k", json!(1), billing_key("bk"))
+            .await;
+        let order = receipt["order_id"].as_str().expect("an id").to_owned();
+        let placed = shop.wire.take_messages("orders");
+        assert_eq!(shop.deliver(&placed).await.batch_item_failures.len(), 1);
+        let over = OrderRecord {
+            pay_by: clock::now(),
+            ..record(&shop, &order).await
+        };
+        shop.settlement.look_after(over).await.expect("looks");
+        assert_eq!(
+            status_of(&shop, viewer, &order).await,
+            is("failed", "payment_expired")
+        );
+        if gone {
+            paid_order(&shop, &show, "u3").await;
+        }
+        while money_of(&shop, &order).await.1 == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let failed = record(&shop, &order).await;
+        shop.settlement.look_after(failed).await.expect("looks");
+        let (ended, kept) = if gone {
+            (is("failed", "payment_expired"), 0)
+        } else {
+            (is("confirmed", ""), PRICE)
+        };
+        assert_eq!(status_of(&shop, viewer, &order).await, ended);
+        assert_eq!(money_of(&shop, &order).await, (1, PRICE, kept));
+    }
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 2);
+}
+
+#[tokio::test]
+async fn a_failed_order_is_looked_at_ever_more_seldom_and_not_for_ever() {
+    let shop = Shop::open().await;
+    let show = shop.show(2, 2, None).await;
+    shop.gateway_faults(json!([
+        { "on": "billing", "kind": "timeout_before_commit", "ms": 1, "times": 1 },
+    ]))
+    .await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    let order = receipt["order_id"].as_str().expect("an id").to_owned();
+    let lost = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&lost).await.batch_item_failures.len(), 1);
+    let over = OrderRecord {
+        pay_by: clock::now(),
+        ..record(&shop, &order).await
+    };
+    shop.settlement.look_after(over).await.expect("looks");
+    // Some time later, as the index brings it up.
+    let looked_at = async |since: u64| {
+        let now = clock::now();
+        let due = OrderRecord {
+            settled_at: Some(now.before(Duration::from_secs(since))),
+            due_at: Some(now),
+            ..record(&shop, &order).await
+        };
+        shop.settlement.look_after(due).await.expect("looks");
+        let next = record(&shop, &order).await.due_at;
+        next.map(|next| next.since(now).as_secs())
+    };
+    let (soon, later) = (looked_at(10).await, looked_at(600).await);
+    assert!(soon.is_some_and(|s| (60..80).contains(&s)), "{soon:?}");
+    assert!(later.is_some_and(|s| (600..620).contains(&s)), "{later:?}");
+    assert_eq!(looked_at(3_700).await, None);
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn an_order_taken_back_while_it_is_charged_is_refunded_at_once() {
+    let shop = Shop::open().await;
+    let show = shop.show(2, 2, None).await;
+    shop.gateway_faults(json!([{ "on": "billing", "kind": "delay", "ms": 1_500, "times": 1 }]))
+        .await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    let order = receipt["order_id"].as_str().expect("an id").to_owned();
+    let placed = shop.wire.take_messages("orders");
+    let taking_back = async {
+        let id = order.parse().expect("an id");
+        while shop.ledger.order(&id).await.expect("answers").is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        cancel(&shop, ("u1", Role::Viewer), &order, "c").await;
+        let messages = shop.wire.take_messages("orders");
+        assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 0);
+        assert_eq!(money_of(&shop, &order).await, (0, 0, 0));
+    };
+    let (placed, ()) = futures::join!(shop.deliver(&placed), taking_back);
+    assert_eq!(placed.batch_item_failures.len(), 0);
+    assert_eq!(
+        status_of(&shop, "u1", &order).await,
+        is("failed", "cancelled")
+    );
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+    assert_eq!(record(&shop, &order).await.refund, Some(Refund::Done));
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
+}
+
+#[tokio::test]
+async fn a_refund_that_is_refused_for_good_waits_for_a_person() {
+    let shop = Shop::open().await;
+    let show = shop.show(2, 2, None).await;
+    let order = paid_order(&shop, &show, "u1").await;
+    shop.gateway_faults(json!([
+        { "on": "cancel", "kind": "decline", "code": "NOT_CANCELABLE_AMOUNT", "times": 1 },
+    ]))
+    .await;
+    cancel(&shop, ("u1", Role::Viewer), &order, "c").await;
+    shop.process(10, 2).await;
+    let refused = record(&shop, &order).await;
+    assert_eq!(
+        (refused.refund, refused.due_at),
+        (Some(Refund::Refused), None)
+    );
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn a_failure_that_the_gateway_repeats_is_got_over_after_a_while() {
+    let shop = Shop::open().await;
+    let show = shop.show(2, 2, None).await;
+    let fault = |on: &str| json!([{ "on": on, "kind": "error_before_commit", "status": 500, "times": 1, "recorded": true }]);
+    let long_ago = || clock::now().before(Duration::from_secs(61));
+    shop.gateway_faults(fault("billing")).await;
+    let (_, receipt) = shop
+        .order(&show, "u1", "k", json!(1), billing_key("bk"))
+        .await;
+    let order = receipt["order_id"].as_str().expect("an id").to_owned();
+    let placed = shop.wire.take_messages("orders");
+    for _ in 0..2 {
+        assert_eq!(shop.deliver(&placed).await.batch_item_failures.len(), 1);
+    }
+    let reserved = record(&shop, &order).await;
+    let older = OrderRecord {
+        created_at: long_ago(),
+        ..reserved.clone()
+    };
+    change(&shop, &reserved, older).await;
+    assert_eq!(shop.deliver(&placed).await.batch_item_failures.len(), 0);
+    assert_eq!(status_of(&shop, "u1", &order).await, is("confirmed", ""));
+
+    shop.gateway_faults(fault("cancel")).await;
+    cancel(&shop, ("u1", Role::Viewer), &order, "c").await;
+    shop.process(10, 2).await;
+    let owed = record(&shop, &order).await;
+    shop.settlement.look_after(owed).await.expect("looks");
+    assert_eq!(record(&shop, &order).await.refund, Some(Refund::Due));
+    let owed = OrderRecord {
+        settled_at: Some(long_ago()),
+        ..record(&shop, &order).await
+    };
+    shop.settlement.look_after(owed).await.expect("looks");
+    assert_eq!(record(&shop, &order).await.refund, Some(Refund::Done));
+    assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+    shop.quiet(&show.product).await;
+}
+
+/// A gateway that takes two payments of an order, which ours does not: while one is confirmed, another one is counted.
+struct TakesTwo {
+    ledger: Ledger,
+    refunds: Arc<Mutex<Vec<String>>>,
+}
+
+impl Gateway for TakesTwo {
+    fn charge<'a>(
+        &'a self,
+        _: &'a OrderId,
+        _: &'a str,
+        _: &'a str,
+        _: u64,
+        _: u32,
+    ) -> BoxFuture<'a, Result<Charge, Error>> {
+        Box::pin(async { Err(Error::Payment("takes no cards".to_owned())) })
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        order: &'a OrderId,
+        payment_key: &'a str,
+        amount: u64,
+    ) -> BoxFuture<'a, Result<Charge, Error>> {
+        Box::pin(async move {
+            let record = self.ledger.order(order).await?.expect("is there");
+            let counted = PaymentView {
+                payment_key: "counted".to_owned(),
+                approved_at: None,
+                refunded_at: None,
+            };
+            let now = clock::now();
+            let paid = record.clone().confirmed(counted, now);
+            self.ledger.change(&record, paid, "paid", now).await?;
+            Ok(Charge::Paid(payment::Payment {
+                payment_key: payment_key.to_owned(),
+                order_id: Some(order.clone()),
+                status: PaymentStatus::Done,
+                total: amount,
+                balance: amount,
+                approved_at: None,
+            }))
+        })
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        _: &'a OrderId,
+    ) -> BoxFuture<'a, Result<Option<payment::Payment>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn refund<'a>(
+        &'a self,
+        payment: &'a payment::Payment,
+        _: &'a str,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<payment::Refund, Error>> {
+        Box::pin(async {
+            let mut refunds = self.refunds.lock().expect("no test panicked");
+            refunds.push(payment.payment_key.clone());
+            Ok(payment::Refund::Done(payment.clone()))
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_second_payment_of_an_order_goes_back_and_the_first_stays() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(2, 2, None).await;
+    let refunds = Arc::default();
+    shop.settlement.payments = Box::new(TakesTwo {
+        ledger: shop.ledger.clone(),
+        refunds: Arc::clone(&refunds),
+    });
+    for (viewer, key) in [("u1", "counted"), ("u2", "second")] {
+        let order = order_to_pay(&shop, &show, viewer).await;
+        shop.process(10, 1).await;
+        assert_eq!(pay(&shop, viewer, &order, key, PRICE).await.0, 202);
+        shop.process(10, 1).await;
+        assert_eq!(status_of(&shop, viewer, &order).await, is("confirmed", ""));
+        let paid = record(&shop, &order).await.payment.expect("was paid");
+        assert_eq!(paid.payment_key, "counted");
+    }
+    assert_eq!(*refunds.lock().expect("no test panicked"), ["second"]);
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 2);
 }

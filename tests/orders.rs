@@ -2,7 +2,7 @@
 //! and the payment sandbox.
 
 use onepool::auth::Role;
-use onepool_tests::{Fault, Shop, Show, billing_key};
+use onepool_tests::{Fault, Shop, Show, billing_key, crash_after};
 use serde_json::{Value, json};
 
 async fn faults(shop: &Shop, faults: Value) {
@@ -269,6 +269,11 @@ async fn messages_that_come_twice_or_together_settle_once() {
     let deliveries = (0..4).map(|_| shop.deliver(&twice));
     futures::future::join_all(deliveries).await;
     assert!(shop.deliver(&bodies).await.batch_item_failures.is_empty());
+    let third = accept(&shop, &show, "u3", billing_key("decline-1")).await;
+    let mut copies = shop.wire.take_messages("orders");
+    copies.extend_from_within(..);
+    assert!(shop.deliver(&copies).await.batch_item_failures.is_empty());
+    assert_eq!(shop.status("u3", &third).await.1["status"], "failed");
     assert_eq!(shop.status("u1", &good).await.1["status"], "confirmed");
     assert_eq!(shop.status("u2", &bad).await.1["status"], "failed");
     assert_eq!(charges(&shop).await, 1);
@@ -594,6 +599,30 @@ async fn units_of_an_order_that_fails_after_the_end_go_to_the_pool() {
     );
     shop.process(10, 1).await;
     assert_eq!(shop.quiet(&show.product).await["stock"]["available"], 120);
+}
+
+#[tokio::test]
+async fn units_on_their_way_to_the_pool_get_there_wherever_it_breaks_off() {
+    use axum::http::Method;
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    for buyer in 0..90 {
+        accept(&shop, &show, &format!("u{buyer}"), billing_key("decline-1")).await;
+    }
+    let end = format!("/broadcasts/{}/end", show.broadcast);
+    shop.admin(Method::POST, &end, None, Value::Null).await;
+    let messages = shop.wire.take_messages("orders");
+    for (steps, message) in messages.chunks(1).enumerate() {
+        let whole = crash_after(steps, shop.deliver(message)).await;
+        while !shop.deliver(message).await.batch_item_failures.is_empty() {}
+        let product = shop.admin(Method::GET, "/products/p1", None, Value::Null);
+        let available = &product.await.1["stock"]["available"];
+        assert_eq!(*available, 30 + steps + 1, "after {steps} steps");
+        if whole.is_some() {
+            return;
+        }
+    }
+    panic!("there are more steps than orders");
 }
 
 #[tokio::test]

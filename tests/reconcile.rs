@@ -1,6 +1,6 @@
 //! Once a minute: what broke off is finished, what differs is found, put right and written down.
 
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::Method;
@@ -159,6 +159,21 @@ async fn a_move_that_broke_off_is_followed() {
     assert_eq!(left(&shop, &show).await, 6);
     shop.reconcile.run().await.expect("runs");
     assert_eq!(left(&shop, &show).await, 10, "withdrawn units stay away");
+
+    // Withdrawn a moment ago: whoever did it goes on, and until then the gate promises less.
+    let row = shop.ledger.stock_row(&show.product, &show.source()).await;
+    let version = row.expect("answers").expect("is there").version;
+    let now = clock::now();
+    let withdrawn = shop
+        .gate
+        .withdraw(&show.source(), &show.product, (4, 4), version, "t2", now)
+        .await;
+    assert_eq!(withdrawn.expect("answers"), Withdrawn::Units(4));
+    let report = shop.reconcile.run().await.expect("runs");
+    assert_eq!((report.drift, left(&shop, &show).await), (0, 6));
+    let back = shop.gate.restore(&show.source(), &show.product, "t2").await;
+    back.expect("answers");
+    assert_eq!(left(&shop, &show).await, 10);
 
     // Granted in the ledger, and the gate never heard of it.
     let path = format!("/broadcasts/{}/products/{}", show.broadcast, show.product);
@@ -390,5 +405,108 @@ async fn a_hold_that_cannot_be_ended_keeps_no_other_ones_units() {
     let swept = sweep.sweep(&show.source(), clock::now(), None).await;
     assert_eq!(swept.expect("answers"), 1);
     shop.process(10, 1).await;
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn a_difference_that_passes_is_none() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    set_left(&shop, &show, 7).await;
+    let passes = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        set_left(&shop, &show, 10).await;
+    };
+    let (report, ()) = futures::join!(shop.reconcile.run(), passes);
+    let report = report.expect("runs");
+    assert_eq!((report.drift, report.failed), (0, 0), "{report:?}");
+    assert_eq!(left(&shop, &show).await, 10);
+}
+
+#[tokio::test]
+async fn nothing_is_put_right_while_it_only_sells() {
+    let shop = Shop::open().await;
+    let show = shop.show(5_000, 5_000, None).await;
+    let until = clock::now() + Duration::from_secs(10);
+    let selling = async {
+        let mut buyers = 0;
+        while clock::now() < until {
+            let names: Vec<_> = (buyers..buyers + 10).map(|n| format!("u{n}")).collect();
+            let orders = names.iter().map(|name| order(&shop, &show, name));
+            futures::future::join_all(orders).await;
+            buyers += 10;
+            if buyers % 50 == 0 {
+                shop.process(50, 5).await;
+            }
+        }
+        buyers
+    };
+    let comparing = async {
+        while clock::now() < until {
+            let report = shop.reconcile.run().await.expect("runs");
+            assert_eq!((report.drift, report.failed), (0, 0), "{report:?}");
+        }
+    };
+    let (buyers, ()) = futures::join!(selling, comparing);
+    shop.process(100, 5).await;
+    assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], buyers);
+}
+
+#[tokio::test]
+async fn a_gate_that_changes_while_it_is_looked_at_is_not_compared() {
+    let shop = Shop::open().await;
+    let show = shop.show(5_000, 5_000, None).await;
+    let mut run = Box::pin(shop.reconcile.run());
+    let mut buyers = 0;
+    // Somebody orders between any two steps of it.
+    let report = loop {
+        if let Poll::Ready(report) = futures::poll!(&mut run) {
+            break report.expect("runs");
+        }
+        order(&shop, &show, &format!("u{buyers}")).await;
+        buyers += 1;
+    };
+    assert_eq!((report.drift, report.failed), (0, 0), "{report:?}");
+    assert_eq!(report.busy, 1, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_gate_that_forgot_is_filled_before_anybody_asks() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    order(&shop, &show, "u1").await;
+    shop.process(10, 2).await;
+    shop.redis.kill_and_restart().await;
+    let deadline = clock::now() + Duration::from_secs(20);
+    while shop.reconcile.run().await.expect("runs").loaded != 2 {
+        assert!(clock::now() < deadline, "nobody filled the gate");
+    }
+    assert_eq!(left(&shop, &show).await, 9);
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn what_is_due_is_looked_after() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    let id = order(&shop, &show, "u1").await;
+    shop.gateway_faults(json!([
+        { "on": "billing", "kind": "close_after_commit", "times": 1 },
+        { "on": "lookup", "kind": "error_before_commit", "status": 503, "times": 1, "recorded": false },
+    ]))
+    .await;
+    let lost = shop.wire.take_messages("orders");
+    assert_eq!(shop.deliver(&lost).await.batch_item_failures.len(), 1);
+    let record = shop.ledger.order(&id.parse().expect("an id")).await;
+    let record = record.expect("answers").expect("is there");
+    let due = onepool::ledger::OrderRecord {
+        due_at: Some(clock::now()),
+        ..record.clone()
+    };
+    let changed = shop.ledger.change(&record, due, "test", clock::now()).await;
+    changed.expect("changes");
+    let report = shop.reconcile.run().await.expect("runs");
+    assert_eq!((report.looked_after, report.failed), (1, 0), "{report:?}");
+    assert_eq!(shop.status("u1", &id).await.1["status"], "confirmed");
     shop.quiet(&show.product).await;
 }

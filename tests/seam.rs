@@ -94,12 +94,93 @@ async fn a_backlog_does_not_expire_what_was_accepted() {
     let (status, _) = order(&shop, &show, "u1", "k").await;
     assert_eq!(status, 202);
     tokio::time::sleep(Duration::from_millis(5)).await;
-    assert_eq!(
-        order(&shop, &show, "u2", "k").await.0,
-        409,
-        "its order is on the queue"
+    let reads = shop.wire.calls("GetItem");
+    for viewer in ["u2", "u3", "u4", "u5"] {
+        assert_eq!(
+            order(&shop, &show, viewer, "k").await.0,
+            409,
+            "its order is on the queue"
+        );
+    }
+    assert!(
+        shop.wire.calls("GetItem") - reads <= 2,
+        "everyone who meets sold out looks after the expired"
     );
     shop.reconcile.run().await.expect("runs");
+    let watermark = async || shop.gate.watermark().await.expect("answers");
+    assert_eq!(watermark().await, None, "the queue is not empty");
+    // The queue is not strictly in order.
+    let done = clock::now() + Duration::from_secs(5);
+    shop.gate.raise_watermark(done).await.expect("answers");
+    let report = shop.reconcile.run().await.expect("runs");
+    assert_eq!(report.expired, 0, "{report:?}");
+    shop.process(10, 2).await;
+    assert_eq!((sold(&shop, &show).await, charged(&shop).await), (1, 1));
+}
+
+#[tokio::test]
+async fn the_sweep_hears_how_far_the_queue_is_done() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    order(&shop, &show, "u1", "k").await;
+    let accepted = clock::now();
+    shop.process(10, 2).await;
+    let watermark = async || shop.gate.watermark().await.expect("answers");
+    let done = watermark().await.expect("it was told");
+    assert!(done <= accepted && done > accepted.before(Duration::from_secs(30)));
+
+    // Nobody orders: what is not on an empty queue will never come from it. What was sent a moment ago may not show there.
+    let shop = Shop::open().await;
+    shop.show(10, 10, None).await;
+    let now = clock::now();
+    shop.reconcile.run().await.expect("runs");
+    let done = shop.gate.watermark().await.expect("answers");
+    let done = done.expect("the queue is empty");
+    assert!(done < now && done > now.before(Duration::from_secs(120)));
+}
+
+#[tokio::test]
+async fn a_hold_goes_back_some_day_even_if_nobody_says_how_far_the_queue_is() {
+    let shop = Shop::open().await;
+    let show = shop.show(10, 10, None).await;
+    let (_, receipt) = order(&shop, &show, "u1", "k").await;
+    let id = receipt["order_id"].as_str().expect("an id");
+    let lost = shop.wire.take_messages("orders");
+    let hold = shop
+        .gate
+        .hold(&show.source(), &id.parse().expect("an id"))
+        .await;
+    let deadline = hold
+        .expect("answers")
+        .expect("is known")
+        .reservation
+        .deadline;
+    let sweep = async |after: u64| {
+        let later = deadline + Duration::from_secs(after);
+        let sweep = &shop.reconcile.sweep;
+        let swept = sweep.sweep(&show.source(), later, None).await;
+        swept.expect("answers")
+    };
+    assert_eq!(sweep(800).await, 0, "its message may still come");
+    assert_eq!(sweep(1_000).await, 1);
+    assert_eq!(shop.deliver(&lost).await.batch_item_failures.len(), 0);
+    shop.process(10, 2).await;
+    assert_eq!(shop.status("u1", id).await.1["reason"], "expired");
+    assert_eq!((sold(&shop, &show).await, charged(&shop).await), (0, 0));
+}
+
+#[tokio::test]
+async fn what_the_ledger_has_ended_is_free_for_a_buyer_who_asks() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(1, 1, None).await;
+    shop.orders.orders.hold_period = Duration::from_millis(1);
+    shop.order(&show, "u1", "k", json!(1), billing_key("decline"))
+        .await;
+    let messages = shop.wire.take_messages("orders");
+    shop.redis.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    assert_eq!(shop.deliver(&messages).await.batch_item_failures.len(), 1);
+    shop.redis.command(&["REPLICAOF", "NO", "ONE"]).await;
+    order_until_answered(&shop, &show, "u2").await;
     shop.process(10, 2).await;
     assert_eq!((sold(&shop, &show).await, charged(&shop).await), (1, 1));
 }
