@@ -5,7 +5,7 @@ use std::time::Duration;
 use onepool_tests::chaos::{Plan, run};
 
 /// Requests, deliveries and faults of one run.
-const OPERATIONS: u64 = 200_000;
+const OPERATIONS: u64 = 20_000;
 /// How long a shorter history is looked for.
 const PATIENCE_S: u64 = 60;
 

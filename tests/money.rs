@@ -1384,6 +1384,7 @@ impl Gateway for TakesTwo {
         order: &'a OrderId,
         payment_key: &'a str,
         amount: u64,
+        _attempt: u32,
     ) -> BoxFuture<'a, Result<Charge, Error>> {
         Box::pin(async move {
             let record = self.ledger.order(order).await?.expect("is there");
