@@ -122,6 +122,11 @@ impl Stage {
         answer.expect("answers")
     }
 
+    async fn forfeit(&self, order: &OrderId, revision: u64) -> Released {
+        let answer = self.gate.forfeit(&self.source, order, revision).await;
+        answer.expect("answers")
+    }
+
     async fn reopen(&self, order: &OrderId, revision: u64, deadline: Timestamp) -> Reopened {
         let answer = self.gate.reopen(&self.source, order, revision, deadline);
         answer.await.expect("answers")
@@ -380,6 +385,20 @@ async fn a_gate_that_forgot_says_so() {
     stage.redis.kill_and_restart().await;
     let answer = stage.reserve(&order("u1", "k"), "u1", &[("p1", 1)]).await;
     assert_eq!(answer, Reserved::Refused(Refusal::Unknown(id("p1"))));
+}
+
+#[tokio::test]
+async fn units_that_the_ledger_had_not_are_forfeited_not_sold_again() {
+    let stage = Stage::set(&[("p1", 10)], Some(4)).await;
+    let order_id = order("u1", "k");
+    stage.reserve(&order_id, "u1", &[("p1", 4)]).await;
+    assert_eq!(stage.forfeit(&order_id, 1).await, Released::Now(vec![]));
+    assert_eq!(stage.forfeit(&order_id, 1).await, Released::Already(vec![]));
+    assert_eq!(stage.release(&order_id, 2).await, Released::Already(vec![]));
+    assert_eq!(stage.left("p1").await, 6);
+    // It is the shop that had none: the viewer may order as much as before.
+    let again = stage.reserve(&order("u1", "k2"), "u1", &[("p1", 4)]).await;
+    assert!(matches!(again, Reserved::Taken(_)), "{again:?}");
 }
 
 #[tokio::test]
@@ -1283,7 +1302,16 @@ async fn random_history(seed: u64, steps: usize) {
                     (_, true) => Released::Now(vec![]),
                     (_, false) => Released::Overtaken,
                 };
-                assert_eq!(stage.release(order_id, revision).await, expected, "{at}");
+                if random.bool() {
+                    assert_eq!(stage.release(order_id, revision).await, expected, "{at}");
+                } else {
+                    assert_eq!(stage.forfeit(order_id, revision).await, expected, "{at}");
+                    if expected == Released::Now(vec![]) {
+                        for (product, units) in model_lines(n).into_iter().enumerate() {
+                            model.repaired[product] -= units;
+                        }
+                    }
+                }
             }
             5 => {
                 let deadline = now + Duration::from_secs(random.u64(0..200));
@@ -1394,6 +1422,15 @@ async fn random_history(seed: u64, steps: usize) {
                 .and_then(|value| value.split(' ').next()?.parse().ok())
                 .unwrap_or(0)
         };
+        let open = |hold: &&ModelHold| matches!(hold.state, State::Open | State::Kept);
+        let deadlines = model.holds.values().filter(open).map(|hold| hold.deadline);
+        if let Some(first) = deadlines.min() {
+            let due = fields.get("due").and_then(|due| due.parse::<u64>().ok());
+            assert!(
+                due.is_some_and(|due| due <= first.millis()),
+                "a hold falls due at {first}, the gate waits until {due:?}; {at}"
+            );
+        }
         let holds = stage.gate.holds(&stage.source).await.expect("answers");
         for (product, name) in products.into_iter().enumerate() {
             let held: i64 = holds

@@ -394,6 +394,32 @@ async fn a_redis_that_comes_back_empty_sells_on_within_seconds() {
 }
 
 #[tokio::test]
+async fn what_an_empty_redis_sold_too_much_is_refused_once_not_again_and_again() {
+    let mut shop = Shop::open().await;
+    let show = shop.show(20, 20, None).await;
+    for number in 0..10 {
+        order_until_answered(&shop, &show, &format!("a{number}")).await;
+    }
+    let on_the_queue = shop.wire.take_messages("orders");
+    shop.redis.kill_and_restart().await;
+    // The ledger does not know of the ten yet, so the gate has twenty again.
+    for number in 0..20 {
+        order_until_answered(&shop, &show, &format!("b{number}")).await;
+    }
+    shop.deliver(&on_the_queue).await;
+    shop.process(100, 2).await;
+    assert_eq!(charged(&shop).await, 20);
+    let (status, answer) = order(&shop, &show, "c", "k").await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (409, &json!("sold_out")),
+        "units were sold that had been refused: {answer}"
+    );
+    shop.reconcile.run().await.expect("runs");
+    assert_eq!(sold(&shop, &show).await, 20);
+}
+
+#[tokio::test]
 async fn a_redis_that_only_reads_is_slow_or_away_costs_no_order() {
     let mut shop = Shop::open().await;
     let show = shop.show(100, 100, None).await;

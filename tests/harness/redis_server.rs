@@ -9,7 +9,8 @@ const PORTS: Range<u16> = 15_000..32_000;
 const PORT_TRIES: usize = 20;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// All keys of a server at one moment.
+/// All keys of a server at one moment; by default, of an empty one.
+#[derive(Default)]
 pub struct Copy(Vec<(String, Vec<u8>)>);
 
 /// A running redis-server. It dies with this value.
@@ -105,6 +106,12 @@ impl RedisServer {
 
     fn cluster_file(&self) -> String {
         format!("onepool-test-cluster-{}.conf", self.port)
+    }
+
+    /// The port it listens on.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its address.

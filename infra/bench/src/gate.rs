@@ -22,10 +22,9 @@ pub const RESERVE: &str = include_str!("../../../shared/src/stock/reserve.lua");
 /// What `reserve.lua` is called with, keys first: one unit for an order of this viewer.
 pub fn reservation(order: &str, viewer: &str) -> Vec<String> {
     let words = [
-        "3",
+        "2",
         GATE,
         DEADLINES,
-        EXTENDED,
         order,
         "1700000000000",
         "1700000300000",

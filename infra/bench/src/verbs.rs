@@ -75,7 +75,7 @@ const VERBS: [Verb; 12] = [
         script: include_str!("../../../shared/src/stock/release.lua"),
         subjects: 1,
         prepare: holds,
-        call: settled_orders,
+        call: |number, _| given_back(number),
         answer: "released",
     },
     Verb {
@@ -85,7 +85,7 @@ const VERBS: [Verb; 12] = [
         prepare: |redis, orders| {
             holds(redis, orders)?;
             let release = include_str!("../../../shared/src/stock/release.lua");
-            each(redis, orders, release, |number| settled_orders(number, 1))
+            each(redis, orders, release, given_back)
         },
         call: |number, _| {
             let order = order(number);
@@ -289,6 +289,11 @@ fn products(redis: &mut Client, products: usize) -> Result<()> {
 
 fn product_id(number: usize) -> String {
     format!("sku-{number:04}")
+}
+
+/// An order whose units go back.
+fn given_back(number: usize) -> Vec<String> {
+    words(&["1", gate::GATE, &order(number), "1", "back"])
 }
 
 /// The orders from the first on, each at the first revision of the ledger.

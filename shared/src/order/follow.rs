@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     id::{self, BroadcastId},
     ledger::OrderRecord,
-    order::{OrderId, OrderStatus},
+    order::{FailureReason, OrderId, OrderStatus},
     stock::{Released, Reopened, Source},
 };
 
@@ -81,10 +81,12 @@ impl Fence {
         record: &OrderRecord,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let released = self
-            .gate
-            .release(source, &record.order_id, record.revision)
-            .await?;
+        let (order, revision) = (&record.order_id, record.revision);
+        if record.reason == Some(FailureReason::SoldOut) {
+            self.gate.forfeit(source, order, revision).await?;
+            return Ok(());
+        }
+        let released = self.gate.release(source, order, revision).await?;
         // Named again when they were given back before: whoever did that may have broken off here.
         let (Released::Now(closed) | Released::Already(closed)) = released else {
             return Ok(());

@@ -53,4 +53,13 @@ for i = 1, #due, 2 do
   if #orders == limit then break end
   if not counts(due[i], tonumber(due[i + 1])) then redis.call('ZREM', extended, due[i]) end
 end
+
+local listed_first = string.match(redis.call('LINDEX', deadlines, 0) or '', '^%d+')
+local extended_first = redis.call('ZRANGE', extended, 0, 0, 'WITHSCORES')[2]
+if listed_first or extended_first then
+  local first = math.min(tonumber(listed_first or extended_first), tonumber(extended_first or listed_first))
+  redis.call('HSET', gate, 'due', string.format('%.0f', first))
+else
+  redis.call('HDEL', gate, 'due')
+end
 return orders

@@ -20,4 +20,6 @@ if state ~= 'open' and state ~= 'kept' then return 'settled' end
 if till <= tonumber(deadline) then return deadline end
 redis.call('HSET', gate, field, state .. ' ' .. revision .. ' ' .. ARGV[2] .. rest)
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+local due = redis.call('HGET', gate, 'due')
+if not due or tonumber(due) > till then redis.call('HSET', gate, 'due', ARGV[2]) end
 return ARGV[2]

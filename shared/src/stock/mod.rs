@@ -11,6 +11,7 @@
 //! | `aired:<product>` | which change of the terms that is; an older one never replaces a newer one |
 //! | `taken:<product>:<viewer>` | units the viewer has in orders that did not fail |
 //! | `hold:<order>` | `<state> <revision> <deadline ms> <accepted ms> <fingerprint> <viewer>` then `<product> <units> <price>` a line |
+//! | `due` | the first deadline of the two lists below (ms), or an earlier one: until then nothing has expired |
 //! | `sweeping` | until when somebody looks after the expired holds (ms) |
 //!
 //! A hold is

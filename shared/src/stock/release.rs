@@ -33,8 +33,33 @@ impl Gate {
         order: &OrderId,
         revision: u64,
     ) -> Result<Released, RedisError> {
+        self.settle_failed(source, order, revision, "back").await
+    }
+
+    /// Ends the hold of `order` without giving its units back: the ledger had none for it, so the gate, which had forgotten
+    /// orders of before, sold units that were gone. If it gave them back it would sell them again, and refuse again.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, or did not answer in time; asking again is safe.
+    pub async fn forfeit(
+        &self,
+        source: &Source,
+        order: &OrderId,
+        revision: u64,
+    ) -> Result<Released, RedisError> {
+        self.settle_failed(source, order, revision, "forfeited")
+            .await
+    }
+
+    async fn settle_failed(
+        &self,
+        source: &Source,
+        order: &OrderId,
+        revision: u64,
+        units: &str,
+    ) -> Result<Released, RedisError> {
         let mut call = SCRIPT.key(self.keys.gate(source));
-        call.arg(order.as_str()).arg(revision);
+        call.arg(order.as_str()).arg(revision).arg(units);
         let answer: Vec<String> = self.redis.run(&call).await?;
         let (word, closed) = answer
             .split_first()

@@ -39,4 +39,6 @@ for product, units in string.gmatch(lines, ' (%S+) (%d+) %d+') do
 end
 redis.call(unpack(write))
 redis.call('ZADD', KEYS[2], deadline, ARGV[1])
+local due = redis.call('HGET', gate, 'due')
+if not due or tonumber(due) > tonumber(deadline) then redis.call('HSET', gate, 'due', deadline) end
 return (state == 'released' or state == 'confirmed') and 'reopened' or 'already'

@@ -4,7 +4,6 @@ reserve: take units for one order, every line or none.
 
 KEYS[1]  gate of the source
 KEYS[2]  deadlines of the source
-KEYS[3]  extended holds of the source
 
 ARGV[1]  order id
 ARGV[2]  now, ms
@@ -29,7 +28,7 @@ Redis does not roll back.
 local gate, order, now, fingerprint, viewer = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5]
 local match, format = string.match, string.format
 local last = #ARGV
-assert(#KEYS == 3 and now and last >= 7 and last % 2 == 1, 'reserve: wrong arguments')
+assert(#KEYS == 2 and now and last >= 7 and last % 2 == 1, 'reserve: wrong arguments')
 
 -- Both tables are made in the size of an order of one line, by far the most common: growing them costs as much as a lookup.
 local fields, n = {'hold:' .. order, '', '', ''}, 1
@@ -61,10 +60,8 @@ for i = 6, last, 2 do
   if now < tonumber(from) or now >= tonumber(till) then return 'not_on_air ' .. product end
   local left, version = match(stock, '^(-?%d+) (%d+)$')
   if tonumber(left) < units then
-    local head = redis.call('LINDEX', KEYS[2], 0)
-    local due = head and tonumber(match(head, '^%d+')) <= now
-      or redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 1)[1]
-    return 'sold_out ' .. product .. ' ' .. left .. (due and ' 1' or ' 0')
+    local due = redis.call('HGET', gate, 'due')
+    return 'sold_out ' .. product .. ' ' .. left .. (due and tonumber(due) <= now and ' 1' or ' 0')
   end
   local taken = (got[f + 2] or 0) + units
   if limit ~= '0' and taken > tonumber(limit) then
@@ -85,5 +82,8 @@ end
 write[4] = hold
 
 redis.call(unpack(write))
-redis.call('RPUSH', KEYS[2], ARGV[3] .. ' ' .. order)
+if redis.call('RPUSH', KEYS[2], ARGV[3] .. ' ' .. order) == 1 then -- behind another one it is not the first to be due
+  local due = redis.call('HGET', gate, 'due')
+  if not due or tonumber(due) > tonumber(ARGV[3]) then redis.call('HSET', gate, 'due', ARGV[3]) end
+end
 return answer

@@ -75,7 +75,6 @@ impl Gate {
     ) -> Result<Reserved, RedisError> {
         let mut call = SCRIPT.key(self.keys.gate(source));
         call.key(self.keys.deadlines(source))
-            .key(self.keys.extended(source))
             .arg(order.as_str())
             .arg(now.millis())
             .arg((now + period).millis())

@@ -6,7 +6,7 @@ use futures::future::poll_fn;
 use tokio::time::Instant;
 
 use super::history::RedisFault;
-use crate::RedisServer;
+use crate::{RedisServer, redis_server::Copy};
 
 /// Runs `work`, which dies when it has been polled `dies` times: everything between two of its steps may be its end. What
 /// it has sent by then goes on.
@@ -28,15 +28,23 @@ pub async fn mortal<T>(work: impl Future<Output = T>, dies: Option<u16>) -> Opti
 /// A Redis to which things happen.
 #[derive(Default)]
 pub struct Torment {
-    copy: Vec<(Vec<u8>, Vec<u8>)>,
+    copy: Copy,
     read_only_turns: u8,
     slow_until: Option<Instant>,
+    away: Option<Away>,
+}
+
+/// A server that no new connection reaches; it is still heard through the one that sent it away.
+struct Away {
+    turns: u8,
+    back: redis::aio::MultiplexedConnection,
 }
 
 impl Torment {
     /// Something happens to Redis. Returns whether it may have lost something that it had said.
     pub async fn strike(&mut self, server: &mut RedisServer, fault: RedisFault) -> bool {
         self.wait().await;
+        self.come_back(server).await;
         match fault {
             RedisFault::Flush => {
                 run(server, &["FLUSHALL"]).await;
@@ -48,13 +56,12 @@ impl Torment {
                 true
             }
             RedisFault::Copy => {
-                self.copy = dump(server).await;
+                self.copy = server.copy().await;
                 false
             }
             RedisFault::Failover => {
                 self.writable(server).await;
-                restore(server, &self.copy).await;
-                run(server, &["CLIENT", "KILL", "TYPE", "normal"]).await;
+                server.bring_back(&self.copy).await;
                 true
             }
             RedisFault::ReadOnly(turns) => {
@@ -66,6 +73,19 @@ impl Torment {
             RedisFault::Slow(ms) => {
                 run(server, &["CLIENT", "PAUSE", &ms.to_string(), "ALL"]).await;
                 self.slow_until = Some(Instant::now() + Duration::from_millis(ms));
+                false
+            }
+            RedisFault::Away(turns) => {
+                let mut back = server.plain().await;
+                for words in [
+                    &["CONFIG", "SET", "port", "0"][..],
+                    &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
+                ] {
+                    let sent: redis::RedisResult<redis::Value> =
+                        command(words).query_async(&mut back).await;
+                    sent.expect("redis answers");
+                }
+                self.away = Some(Away { turns, back });
                 false
             }
             RedisFault::Disconnect => {
@@ -81,12 +101,29 @@ impl Torment {
             self.writable(server).await;
         }
         self.read_only_turns = self.read_only_turns.saturating_sub(1);
+        match &mut self.away {
+            Some(away) if away.turns > 1 => away.turns -= 1,
+            Some(_) => self.come_back(server).await,
+            None => {}
+        }
     }
 
     /// Nothing is wrong with Redis any more; what it has lost stays lost.
     pub async fn end(&mut self, server: &RedisServer) {
+        self.come_back(server).await;
         self.writable(server).await;
-        self.copy.clear();
+        self.copy = Copy::default();
+    }
+
+    async fn come_back(&mut self, server: &RedisServer) {
+        if let Some(mut away) = self.away.take() {
+            let port = server.port().to_string();
+            let listening: redis::RedisResult<redis::Value> =
+                command(&["CONFIG", "SET", "port", &port])
+                    .query_async(&mut away.back)
+                    .await;
+            listening.expect("the server listens again");
+        }
     }
 
     async fn writable(&mut self, server: &RedisServer) {
@@ -105,41 +142,14 @@ impl Torment {
 }
 
 async fn run(server: &RedisServer, words: &[&str]) {
-    let mut command = redis::cmd(words[0]);
-    for word in &words[1..] {
-        command.arg(*word);
-    }
     let mut connection = server.plain().await;
     // A server that cuts all sockets cuts this one, too.
-    let _answer: redis::RedisResult<redis::Value> = command.query_async(&mut connection).await;
+    let _answer: redis::RedisResult<redis::Value> =
+        command(words).query_async(&mut connection).await;
 }
 
-async fn dump(server: &RedisServer) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut connection = server.plain().await;
-    let mut copy = Vec::new();
-    let keys: Vec<Vec<u8>> = redis::cmd("KEYS")
-        .arg("*")
-        .query_async(&mut connection)
-        .await
-        .expect("redis answers");
-    for key in keys {
-        let value: Option<Vec<u8>> = redis::cmd("DUMP")
-            .arg(&key)
-            .query_async(&mut connection)
-            .await
-            .expect("redis answers");
-        copy.extend(value.map(|value| (key, value)));
-    }
-    copy
-}
-
-async fn restore(server: &RedisServer, copy: &[(Vec<u8>, Vec<u8>)]) {
-    let mut connection = server.plain().await;
-    let mut commands = redis::pipe();
-    commands.atomic().cmd("FLUSHALL").ignore();
-    for (key, value) in copy {
-        commands.cmd("RESTORE").arg(key).arg(0).arg(value).ignore();
-    }
-    let restored: redis::RedisResult<()> = commands.query_async(&mut connection).await;
-    restored.expect("the copy is restored");
+fn command(words: &[&str]) -> redis::Cmd {
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    command
 }

@@ -80,6 +80,8 @@ pub enum RedisFault {
     ReadOnly(u8),
     /// It answers nobody for so many ms.
     Slow(u64),
+    /// Nobody reaches it for so many turns. It forgets nothing.
+    Away(u8),
     /// All sockets are cut.
     Disconnect,
 }
@@ -382,7 +384,8 @@ fn fault(rng: &mut Rng, rough: Roughness) -> Step {
             5..10 if rough.redis_forgets => RedisFault::Copy,
             10..13 if rough.redis_forgets => RedisFault::Failover,
             13 => RedisFault::Slow([30, 400, 700][rng.usize(..3)]),
-            14..17 => RedisFault::ReadOnly(rng.u8(1..6)),
+            14..16 => RedisFault::ReadOnly(rng.u8(1..6)),
+            16..18 => RedisFault::Away(rng.u8(1..6)),
             _ => RedisFault::Disconnect,
         }),
     }
