@@ -5,9 +5,11 @@ use std::time::Duration;
 use onepool_tests::chaos::{Plan, run};
 
 /// Requests, deliveries and faults of one run.
-const OPERATIONS: u64 = 20_000;
+const OPERATIONS: u64 = 200_000;
 /// The histories of a run, unless `SEED` says otherwise. `make chaos` takes others each time.
 const HISTORIES: u64 = 8;
+/// Shops at once: each waits a good deal, for Redis to be slow or for a second try.
+const WORLDS: u64 = 24;
 /// How long a shorter history is looked for.
 const PATIENCE_S: u64 = 60;
 
@@ -22,7 +24,7 @@ fn promises_are_kept_whatever_happens() {
         seed: number("SEED").unwrap_or(HISTORIES),
         operations: number("OPERATIONS").unwrap_or(OPERATIONS),
         patience: Duration::from_secs(number("PATIENCE").unwrap_or(PATIENCE_S)),
-        worlds: number("WORLDS").unwrap_or(8) as usize,
+        worlds: number("WORLDS").unwrap_or(WORLDS) as usize,
     };
     let outcome = run(plan, |_| {});
     eprintln!("{:?}", (outcome.report, outcome.histories, outcome.tally));

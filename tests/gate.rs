@@ -1296,6 +1296,7 @@ async fn random_history(seed: u64, steps: usize) {
                 assert_eq!(stage.confirm(order_id, revision).await, expected, "{at}");
             }
             4 => {
+                let left = [model.left(0), model.left(1)];
                 let expected = match model.follow(n, State::Released, revision) {
                     (State::Lost, _) => Released::Absent,
                     (State::Released, _) => Released::Already(vec![]),
@@ -1307,8 +1308,10 @@ async fn random_history(seed: u64, steps: usize) {
                 } else {
                     assert_eq!(stage.forfeit(order_id, revision).await, expected, "{at}");
                     if expected == Released::Now(vec![]) {
-                        for (product, units) in model_lines(n).into_iter().enumerate() {
-                            model.repaired[product] -= units;
+                        for (product, before) in left.into_iter().enumerate() {
+                            let back = model.left(product);
+                            // They pay what is owed; the rest is gone.
+                            model.repaired[product] -= back - before.max(back.min(0));
                         }
                     }
                 }

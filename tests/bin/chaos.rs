@@ -12,7 +12,7 @@ use onepool_tests::{
 /// Requests, deliveries and faults, unless `OPERATIONS` says otherwise.
 const OPERATIONS: u64 = 1_000_000;
 /// Shops at once, unless `WORLDS` says otherwise.
-const WORLDS: u64 = 8;
+const WORLDS: u64 = 24;
 /// How long a shorter history is looked for, unless `PATIENCE` says otherwise.
 const PATIENCE_S: u64 = 120;
 

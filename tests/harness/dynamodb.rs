@@ -50,13 +50,12 @@ impl DynamoDb {
             ..ScanRequest::default()
         };
         let answer = self.database.scan(request).expect("the table is there");
-        let answer = serde_json::to_value(answer).expect("JSON");
         assert!(
-            answer["LastEvaluatedKey"].is_null(),
+            answer.last_evaluated_key.is_none(),
             "{table} is too large for one page"
         );
-        let items = answer["Items"].as_array().cloned().unwrap_or_default();
-        items.iter().map(plain_item).collect()
+        let items = answer.items.unwrap_or_default();
+        items.into_iter().map(plain_item).collect()
     }
 
     /// Deletes the three tables.
@@ -130,24 +129,26 @@ const TABLES: [Table; 3] = [
     },
 ];
 
-fn plain_item(item: &Value) -> Value {
-    let attributes = item.as_object().into_iter().flatten();
+fn plain_item(item: HashMap<String, AttributeValue>) -> Value {
+    let attributes = item.into_iter();
     attributes
-        .map(|(name, value)| (name.clone(), plain(value)))
+        .map(|(name, value)| (name, plain(value)))
         .collect()
 }
 
-/// A value without the letters that DynamoDB marks types with.
-fn plain(value: &Value) -> Value {
-    let Some((kind, inner)) = value.as_object().and_then(|value| value.iter().next()) else {
-        return Value::Null;
-    };
-    match (kind.as_str(), inner) {
-        ("N", Value::String(number)) => number.parse().map_or(Value::Null, Value::Number),
-        ("L", Value::Array(values)) => values.iter().map(plain).collect(),
-        ("M", item) => plain_item(item),
-        ("NULL", _) => Value::Null,
-        (_, inner) => inner.clone(),
+/// A value as JSON has it: what the ledger stores has neither sets nor bytes.
+fn plain(value: AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => Value::String(text),
+        AttributeValue::N(number) => number.parse().map_or(Value::Null, Value::Number),
+        AttributeValue::BOOL(is) => Value::Bool(is),
+        AttributeValue::L(values) => values.into_iter().map(plain).collect(),
+        AttributeValue::M(item) => plain_item(item),
+        AttributeValue::NULL(_) => Value::Null,
+        AttributeValue::B(_)
+        | AttributeValue::SS(_)
+        | AttributeValue::NS(_)
+        | AttributeValue::BS(_) => panic!("no table has such a value: {value:?}"),
     }
 }
 

@@ -34,6 +34,15 @@ pub enum Fault {
     TransactionConflict,
 }
 
+/// The calls that may have changed a table, so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// That were let through to the emulator.
+    pub begun: u64,
+    /// That the emulator has answered.
+    pub done: u64,
+}
+
 /// The wire. Clones share it.
 #[derive(Clone)]
 pub struct Wire {
@@ -50,6 +59,7 @@ struct Shared {
 #[derive(Default)]
 struct Inner {
     calls: BTreeMap<String, u64>,
+    writes: Writes,
     faults: VecDeque<(String, Fault)>,
     messages: BTreeMap<String, VecDeque<String>>,
     in_flight: BTreeMap<String, usize>,
@@ -123,6 +133,12 @@ impl Wire {
             .filter(|(name, _)| name.contains(call))
             .map(|(_, count)| count)
             .sum()
+    }
+
+    /// How many calls may have changed a table.
+    #[must_use]
+    pub fn writes(&self) -> Writes {
+        self.state().writes
     }
 
     /// Takes all messages that were sent to the queue of this name.
@@ -221,8 +237,16 @@ async fn call(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
     }
     let answer = if target.starts_with("AmazonSQS.") {
         sqs(&shared, &body)
-    } else {
+    } else if ["GetItem", "Query", "DescribeTable"]
+        .iter()
+        .any(|read| target.ends_with(read))
+    {
         dynamodb(&shared, &headers, body).await
+    } else {
+        shared.state().writes.begun += 1;
+        let answer = dynamodb(&shared, &headers, body).await;
+        shared.state().writes.done += 1;
+        answer
     };
     if fault == Some(Fault::AnswerLost) {
         return (

@@ -5,7 +5,8 @@ release: the order failed or was cancelled, says the ledger; its units go back, 
 KEYS[1]  gate of the source
 ARGV[1]  order id
 ARGV[2]  revision of the ledger's order
-ARGV[3]  "back" or "forfeited": of an order that the ledger had no units for, the gate must not have any, either
+ARGV[3]  "back", or "forfeited" for an order that the ledger had no units for: they pay what the gate owes, and the rest is
+         not sold again
 
 Returns {word, closed product, ...}: with "released" and "already" follow the products of the order that are off air for
 good, because their units belong to the pool now. A caller that broke off in between hears of them again.
@@ -33,10 +34,10 @@ for product, units in string.gmatch(lines, ' (%S+) (%d+) %d+') do
   if state ~= 'released' then
     local n = #write
     write[n + 1], write[n + 2] = taken, string.format('%d', math.max(0, (got[2] or 0) - units))
-    if back then
-      local left, version = string.match(got[1], '^(-?%d+) (%d+)$')
-      write[n + 3], write[n + 4] = 'stock:' .. product, string.format('%d %d', left + units, version + 1)
-    end
+    local left, version = string.match(got[1], '^(-?%d+) (%d+)$')
+    local free = left + units
+    if not back then free = math.max(tonumber(left), math.min(free, 0)) end
+    write[n + 3], write[n + 4] = 'stock:' .. product, string.format('%d %d', free, version + 1)
     if state == 'confirmed' then
       n = #write
       write[n + 1], write[n + 2] = 'sold:' .. product, string.format('%d', got[3] - units)

@@ -14,7 +14,7 @@ use super::{
     model::{Known, Model, Promise, Violation},
     world::{Tally, World, viewers},
 };
-use crate::Shop;
+use crate::{Shop, wire::Writes};
 
 /// A row of the stock table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +27,12 @@ struct Row {
 }
 
 /// What the ledger says at one moment.
-struct Books {
+#[derive(Default)]
+pub(super) struct Books {
     rows: Vec<Row>,
     orders: Vec<(OrderRecord, Option<Timestamp>)>,
+    /// After how many writes.
+    as_of: Option<Writes>,
 }
 
 fn rows(shop: &Shop) -> Vec<Row> {
@@ -51,22 +54,27 @@ fn row(item: &Value) -> Row {
     }
 }
 
-fn read(shop: &Shop) -> Books {
-    // A request of somebody who died may come in between: then it is read again.
-    loop {
-        let before = rows(shop);
-        let orders = shop.dynamodb.items("orders", None);
-        let orders = orders.into_iter().map(|item| {
-            let due_at = item["due_at"].as_u64().map(Timestamp::from_millis);
-            let record = serde_json::from_value(item).expect("an order");
-            (record, due_at)
-        });
-        let orders = orders.collect();
-        if rows(shop) == before {
-            return Books {
-                rows: before,
-                orders,
-            };
+impl Books {
+    /// Reads the ledger, unless nothing was written since it was read last.
+    fn read(&mut self, shop: &Shop) {
+        // A request of somebody who died may come in between: then it is read again.
+        loop {
+            let writes = shop.wire.writes();
+            if self.as_of == Some(writes) && writes.begun == writes.done {
+                return;
+            }
+            self.rows = rows(shop);
+            let orders = shop.dynamodb.items("orders", None).into_iter();
+            let orders = orders.map(|item| {
+                let due_at = item["due_at"].as_u64().map(Timestamp::from_millis);
+                let record = serde_json::from_value(item).expect("an order");
+                (record, due_at)
+            });
+            self.orders = orders.collect();
+            self.as_of = (shop.wire.writes() == writes).then_some(writes);
+            if self.as_of.is_some() && (writes.begun == writes.done || rows(shop) == self.rows) {
+                return;
+            }
         }
     }
 }
@@ -78,10 +86,11 @@ pub(super) fn is_somebody_to_look(shop: &Shop) -> bool {
 }
 
 /// What holds after every step.
-pub(super) fn always(world: &World) -> Result<(), Violation> {
-    let Books { rows, orders } = read(&world.shop);
+pub(super) fn always(world: &mut World) -> Result<(), Violation> {
+    world.ledger.read(&world.shop);
+    let Books { rows, orders, .. } = &world.ledger;
     let mut counted = BTreeMap::<(String, String), i64>::new();
-    for (record, due_at) in &orders {
+    for (record, due_at) in orders {
         let id = &record.order_id;
         if record.counts() {
             for line in &record.lines {
@@ -105,7 +114,7 @@ pub(super) fn always(world: &World) -> Result<(), Violation> {
             return Err(Violation::new(Promise::Doubled, text));
         }
     }
-    for row in &rows {
+    for row in rows {
         let key = (row.product.clone(), row.source.to_string());
         let sold = counted.remove(&key).unwrap_or_default();
         if sold > row.granted || row.sold > row.granted {
@@ -145,8 +154,9 @@ pub(super) fn drift(world: &World, report: &Report) -> Result<(), Violation> {
 }
 
 /// What holds when all is quiet.
-pub(super) async fn at_rest(world: &World, tally: &mut Tally) -> Result<(), Violation> {
-    let books = read(&world.shop);
+pub(super) async fn at_rest(world: &mut World, tally: &mut Tally) -> Result<(), Violation> {
+    world.ledger.read(&world.shop);
+    let (world, books) = (&*world, &world.ledger);
     let records: HashMap<&str, &(OrderRecord, Option<Timestamp>)> = books
         .orders
         .iter()
@@ -177,7 +187,7 @@ pub(super) async fn at_rest(world: &World, tally: &mut Tally) -> Result<(), Viol
         }
     }
     trace(world, &books.rows)?;
-    gates(world, &books).await
+    gates(world, books).await
 }
 
 /// How one order ended, against what was asked of it.
