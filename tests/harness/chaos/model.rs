@@ -175,8 +175,8 @@ impl Known {
         };
         match status {
             503 => return Ok(()),
-            404 if self.seen.is_none() && !self.accepted => return Ok(()),
-            404 if forgot
+            // One that was never accepted may have been seen while it was asked for: its hold was undone.
+            404 if (forgot || !self.accepted)
                 && self
                     .seen
                     .is_none_or(|(status, _)| status == OrderStatus::Accepted) =>
