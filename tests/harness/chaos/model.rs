@@ -75,6 +75,13 @@ pub struct Known {
     pub seen: Option<(OrderStatus, Option<FailureReason>)>,
 }
 
+/// What a buyer knew of an order when they asked where it is: what happens beside the question may be told or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    accepted: bool,
+    seen: Option<(OrderStatus, Option<FailureReason>)>,
+}
+
 impl Known {
     /// A key that is used for the first time.
     #[must_use]
@@ -161,11 +168,25 @@ impl Known {
         Ok(())
     }
 
-    /// The buyer reads the order.
+    /// What its buyer knows.
+    #[must_use]
+    pub const fn before(&self) -> Before {
+        Before {
+            accepted: self.accepted,
+            seen: self.seen,
+        }
+    }
+
+    /// The buyer reads the order, who knew `before` when they asked.
     ///
     /// # Errors
     /// It may not be read so after what was read before.
-    pub fn read(&mut self, status: u16, body: &Value, forgot: bool) -> Result<(), Violation> {
+    pub fn read(
+        &mut self,
+        before: Before,
+        (status, body): (u16, &Value),
+        forgot: bool,
+    ) -> Result<(), Violation> {
         let wrong = |promise, text: String| {
             let n = &self.key;
             Err(Violation::new(
@@ -176,8 +197,8 @@ impl Known {
         match status {
             503 => return Ok(()),
             // One that was never accepted may have been seen while it was asked for: its hold was undone.
-            404 if (forgot || !self.accepted)
-                && self
+            404 if (forgot || !before.accepted)
+                && before
                     .seen
                     .is_none_or(|(status, _)| status == OrderStatus::Accepted) =>
             {
@@ -194,12 +215,14 @@ impl Known {
         if (view.status == OrderStatus::Failed) != view.reason.is_some() {
             return wrong(Promise::Lost, format!("{now:?}"));
         }
-        if let Some(before) = self.seen
+        if let Some(before) = before.seen
             && !may_follow(before, now)
         {
             return wrong(Promise::Lost, format!("{now:?} was read after {before:?}"));
         }
-        self.seen = Some(now);
+        if self.seen.is_none_or(|seen| may_follow(seen, now)) {
+            self.seen = Some(now);
+        }
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::{
     faults::{Torment, mortal},
     gateway::Books,
     history::{BROADCASTS, Beside, Canceller, PRODUCTS, Payment, Step, Turn, VIEWERS},
-    model::{Known, LIMIT, Model, PRICE, Promise, Violation, viewer},
+    model::{Before, Known, LIMIT, Model, PRICE, Promise, Violation, viewer},
 };
 use crate::{DynamoDb, Shop};
 
@@ -96,6 +96,7 @@ enum Action {
     },
     Status {
         n: u32,
+        before: Before,
     },
     Deliver {
         bodies: Vec<String>,
@@ -343,7 +344,13 @@ impl World {
                 self.place(*n, false)
             }
             Step::Again { n, other } => self.place(*n, *other),
-            Step::Status { n } if self.model.orders.contains_key(n) => Action::Status { n: *n },
+            Step::Status { n } => match self.model.orders.get(n) {
+                Some(known) => Action::Status {
+                    n: *n,
+                    before: known.before(),
+                },
+                None => Action::Nothing,
+            },
             Step::Deliver { pick, most } => {
                 let bodies = draw(&mut self.model.queue, *pick, *most);
                 Action::Deliver {
@@ -420,8 +427,7 @@ impl World {
                     .cloned()
                     .map_or(Action::Nothing, Action::Admin)
             }
-            Step::Status { .. }
-            | Step::GiveBackByHand { .. }
+            Step::GiveBackByHand { .. }
             | Step::Pass { .. }
             | Step::Aws { .. }
             | Step::Gateway { .. }
@@ -587,9 +593,9 @@ impl World {
                     }
                 }
             }
-            (Action::Status { n }, Answer::Http(status, body)) => {
+            (Action::Status { n, before }, Answer::Http(status, body)) => {
                 let known = self.model.orders.get_mut(&n).expect("it was placed");
-                known.read(status, &body, forgot)?;
+                known.read(before, (status, &body), forgot)?;
             }
             (
                 Action::Deliver {
@@ -699,7 +705,7 @@ impl World {
                 .status(&known.viewer, known.order_id.as_str())
                 .await;
             let known = self.model.orders.get_mut(&n).expect("it was placed");
-            known.read(status, &body, forgot)?;
+            known.read(known.before(), (status, &body), forgot)?;
         }
         check::at_rest(self, tally).await
     }
@@ -764,7 +770,7 @@ async fn act(shop: &Shop, model: &Model, action: &Action) -> Answer {
             let (status, body) = shop.buyer(event).await;
             Answer::Http(status, body)
         }
-        Action::Status { n } => {
+        Action::Status { n, .. } => {
             let known = &model.orders[n];
             let (status, body) = shop.status(&known.viewer, known.order_id.as_str()).await;
             Answer::Http(status, body)
