@@ -35,9 +35,7 @@ const TIME: Duration = Duration::from_secs(40);
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// How often a source that changes while it is looked at is looked at again in one run.
 const LOOKS: usize = 5;
-/// How far back changes are looked through that the gate may not have heard of, and how many: a message that tells it comes
-/// again for a quarter of an hour.
-const RECENT: Duration = Duration::from_secs(1_200);
+/// Changes that are looked through, the newest of a product, for one that the gate has not heard of.
 const RECENT_CHANGES: i32 = 100;
 /// A message that is on the queue is counted there a moment later.
 const QUEUE_LAG: Duration = Duration::from_secs(60);
@@ -337,11 +335,10 @@ impl Reconcile {
     ) -> Result<(), Error> {
         let Fence { ledger, .. } = &self.sweep.fence;
         let now = clock::now();
-        let lately = now.before(RECENT);
         let trace = ledger.trace(product, RECENT_CHANGES).await?;
         let orders: BTreeSet<_> = trace
             .into_iter()
-            .filter(|change| change.at >= lately && &change.source == source)
+            .filter(|change| &change.source == source)
             .flat_map(|change| change.orders)
             .collect();
         let records = ledger.orders(orders.into_iter().collect()).await?;
