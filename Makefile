@@ -22,7 +22,7 @@ test: ## the template and all tests
 	.onepool/venv/bin/python -m unittest discover --start-directory infra --pattern '*_test.py'
 	cargo test --workspace
 
-chaos: ## random histories with faults (OPERATIONS=n, 1000000 by default; SEED=n)
+chaos: ## random histories with faults (OPERATIONS=n, 1000000 by default; SEED=n, HISTORY=n)
 	@cargo run --quiet -p onepool-tests --bin onepool-chaos
 
 lint: ## formatting, clippy, licences and advisories

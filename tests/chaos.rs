@@ -22,6 +22,7 @@ fn promises_are_kept_whatever_happens() {
     };
     let plan = Plan {
         seed: number("SEED").unwrap_or(HISTORIES),
+        first: number("HISTORY").unwrap_or(0),
         operations: number("OPERATIONS").unwrap_or(OPERATIONS),
         patience: Duration::from_secs(number("PATIENCE").unwrap_or(PATIENCE_S)),
         worlds: number("WORLDS").unwrap_or(WORLDS) as usize,

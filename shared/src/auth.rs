@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation,
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
     errors::{Error as JwtError, ErrorKind},
 };
+use ring::hmac;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use signature::{Signer, Verifier};
 
 use crate::{clock::Timestamp, config::Secret, error::Error};
@@ -176,26 +175,19 @@ static HS256_ONLY: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-struct Hs256(Hmac<Sha256>);
+struct Hs256(hmac::Key);
 
 fn hs256(algorithm: Algorithm, secret: &[u8]) -> Result<Hs256, JwtError> {
-    if algorithm != Algorithm::HS256 {
-        return Err(ErrorKind::InvalidAlgorithm.into());
+    if algorithm == Algorithm::HS256 {
+        Ok(Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+    } else {
+        Err(ErrorKind::InvalidAlgorithm.into())
     }
-    Hmac::new_from_slice(secret)
-        .map(Hs256)
-        .map_err(|_| ErrorKind::InvalidKeyFormat.into())
 }
 
 impl Signer<Vec<u8>> for Hs256 {
     fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        Ok(self
-            .0
-            .clone()
-            .chain_update(message)
-            .finalize()
-            .into_bytes()
-            .to_vec())
+        Ok(hmac::sign(&self.0, message).as_ref().to_vec())
     }
 }
 
@@ -208,11 +200,7 @@ impl JwtSigner for Hs256 {
 impl Verifier<Vec<u8>> for Hs256 {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
         // In constant time.
-        self.0
-            .clone()
-            .chain_update(message)
-            .verify_slice(signature)
-            .map_err(|_| signature::Error::new())
+        hmac::verify(&self.0, message, signature).map_err(|_| signature::Error::new())
     }
 }
 

@@ -80,14 +80,14 @@ id! {
 /// Lower-case, URL-safe text of the first `bytes` bytes of the SHA-256 of `parts`, each closed by a zero byte so that
 /// `("ab", "c")` and `("a", "bc")` differ.
 pub(crate) fn digest(parts: &[&str], bytes: usize) -> String {
-    use sha2::{Digest, Sha256};
-    let mut hash = Sha256::new();
+    use ring::digest::{Context, SHA256};
+    let mut hash = Context::new(&SHA256);
     for part in parts {
         hash.update(part.as_bytes());
-        hash.update([0]);
+        hash.update(&[0]);
     }
     data_encoding::BASE32_NOPAD
-        .encode(&hash.finalize()[..bytes])
+        .encode(&hash.finish().as_ref()[..bytes])
         .to_ascii_lowercase()
 }
 

@@ -1,13 +1,14 @@
 //! Sending to a queue.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName};
+use http::Uri;
 use serde::Serialize;
 
 use crate::{
-    aws::{self, Aws, SignedPost},
-    error::Error,
+    aws::{self, Aws, Signed},
+    error::{Certainty, Error},
 };
 
 /// Entries one batch call may have (SQS: 10).
@@ -19,10 +20,11 @@ const MAX_DELAY_LOG2: u32 = 7;
 #[derive(Clone)]
 pub struct Queue {
     aws: Aws,
-    sender: Arc<SignedPost>,
+    sender: Arc<Signed>,
     url: String,
-    /// Where the service answers: the origin of the queue's URL, unless something else stands in for AWS.
-    endpoint: String,
+    /// Where the service answers: the origin of the queue's URL, unless something else stands in for AWS. Nowhere if the URL
+    /// is none.
+    endpoint: Option<Uri>,
 }
 
 /// A request of SQS (AWS JSON protocol).
@@ -31,6 +33,8 @@ pub struct Queue {
 struct SendMessage<'a> {
     queue_url: &'a str,
     message_body: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_seconds: Option<u64>,
 }
 
 impl Queue {
@@ -38,7 +42,7 @@ impl Queue {
     #[must_use]
     pub fn new(aws: Aws, url: String) -> Self {
         let sender = Arc::new(aws.signed("sqs"));
-        let endpoint = aws.endpoint_of(&url);
+        let endpoint = aws.endpoint_of(&url).parse().ok();
         Self {
             aws,
             sender,
@@ -52,14 +56,37 @@ impl Queue {
     /// # Errors
     /// [`Error::Aws`], which says whether the message may be on the queue nonetheless.
     pub async fn send(&self, message: &impl Serialize) -> Result<(), Error> {
+        self.send_delayed(message, None).await
+    }
+
+    /// Sends one message that nobody receives before `delay` is over, in whole seconds (SQS: at most 900).
+    ///
+    /// # Errors
+    /// As [`Queue::send`].
+    pub async fn send_after(&self, message: &impl Serialize, delay: Duration) -> Result<(), Error> {
+        self.send_delayed(message, Some(delay.as_secs())).await
+    }
+
+    async fn send_delayed(
+        &self,
+        message: &impl Serialize,
+        delay_seconds: Option<u64>,
+    ) -> Result<(), Error> {
+        const CALL: &str = "SendMessage";
+        let endpoint = self.endpoint.as_ref().ok_or_else(|| Error::Aws {
+            call: CALL,
+            certainty: Certainty::Definite,
+            source: "the URL of the queue is none".into(),
+        })?;
         let text = serde_json::to_string(message).map_err(Error::Foreign)?;
         let body = serde_json::to_string(&SendMessage {
             queue_url: &self.url,
             message_body: &text,
+            delay_seconds,
         })
         .map_err(Error::Foreign)?;
         self.sender
-            .send("SendMessage", &self.endpoint, "AmazonSQS.SendMessage", body)
+            .call(CALL, endpoint, "AmazonSQS.SendMessage", body)
             .await
     }
 

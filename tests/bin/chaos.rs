@@ -19,6 +19,7 @@ const PATIENCE_S: u64 = 120;
 fn main() -> ExitCode {
     let plan = Plan {
         seed: number("SEED").unwrap_or_else(|| fastrand::u64(..1_000_000)),
+        first: number("HISTORY").unwrap_or(0),
         operations: number("OPERATIONS").unwrap_or(OPERATIONS),
         patience: Duration::from_secs(number("PATIENCE").unwrap_or(PATIENCE_S)),
         worlds: usize::try_from(number("WORLDS").unwrap_or(WORLDS)).unwrap_or(1),

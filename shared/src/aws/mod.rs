@@ -16,7 +16,8 @@ use aws_smithy_runtime_api::{
     http::Response,
 };
 use aws_types::{SdkConfig, region::Region};
-pub(crate) use signed::SignedPost;
+pub use signed::Payload;
+pub(crate) use signed::Signed;
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -145,8 +146,8 @@ impl Aws {
     }
 
     /// A sender of signed requests to a service, for where the count is: a call of the SDK takes several times the CPU.
-    pub(crate) fn signed(&self, service: &'static str) -> SignedPost {
-        SignedPost::new(self.shared.config.clone(), service, self.shared.patience)
+    pub(crate) fn signed(&self, service: &'static str) -> Signed {
+        Signed::new(self.shared.config.clone(), service, self.shared.patience)
     }
 
     /// Where the service of a resource at `url` answers.

@@ -39,7 +39,9 @@ impl Fence {
                 .collect();
             if let Err(error) = self.gate.confirm(&source, &ids).await {
                 tracing::warn!(error = %error, orders = ids.len(), "paid orders keep their holds for now");
-                errors.extend(confirmed.iter().map(|&place| (place, Error::Conflict)));
+                let mut places = confirmed.iter().copied();
+                errors.extend(places.next().map(|place| (place, Error::Redis(error))));
+                errors.extend(places.map(|place| (place, Error::Conflict)));
             }
             for place in places {
                 let record = &records[place];

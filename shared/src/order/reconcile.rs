@@ -342,8 +342,15 @@ impl Reconcile {
             .flat_map(|change| change.orders)
             .collect();
         let records = ledger.orders(orders.into_iter().collect()).await?;
-        let told = self.sweep.fence.settle_holds(&records, now);
-        told.await.pop().map_or(Ok(()), |(_, error)| Err(error))
+        for (place, error) in self.sweep.fence.settle_holds(&records, now).await {
+            if matches!(error, Error::Redis(_)) {
+                return Err(error);
+            }
+            // Units that should go on to the pool cannot while gate and ledger differ: that is to be put right first.
+            let order = &records[place].order_id;
+            tracing::warn!(order.id = %order, error = %error, "the gate was told, and its units stay");
+        }
+        Ok(())
     }
 
     /// Fills a gate that knows nothing, if its source sells. Returns whether it did.

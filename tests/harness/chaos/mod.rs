@@ -37,6 +37,8 @@ const STACK: usize = 32 << 20;
 pub struct Plan {
     /// Which histories.
     pub seed: u64,
+    /// The number of the first of them: a report names the one that broke a promise.
+    pub first: u64,
     /// How many operations, at least.
     pub operations: u64,
     /// Worlds at once. Each waits a good deal, for Redis to be slow or for a second look: more of them than cores.
@@ -103,7 +105,7 @@ pub fn run(plan: Plan, mut tell: impl FnMut(u64)) -> Outcome {
     let began = Instant::now();
     let shared = Shared {
         plan,
-        next: AtomicU64::new(0),
+        next: AtomicU64::new(plan.first),
         operations: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         outcome: Mutex::default(),
