@@ -385,6 +385,12 @@ async fn an_order_taken_back_returns_its_units_and_its_money_once() {
         cancel(&shop, ("u2", Role::Viewer), &order, "c").await.0,
         404
     );
+    assert_eq!(
+        cancel(&shop, ("host", Role::Broadcaster), &order, "c")
+            .await
+            .0,
+        403
+    );
     let sent = shop.wire.calls("SendMessage");
     for key in ["c1", "c1", "c2"] {
         assert_eq!(
