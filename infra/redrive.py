@@ -162,7 +162,7 @@ class Message:
         return message
 
 
-# What the messages of the orders queue carry (shared/src/order/mod.rs) beside their kind.
+# What the messages of the orders queue carry (shared/src/order/message.rs) beside their kind.
 ORDER_MESSAGES = {
     "place": {"order_id", "user_id", "lines", "payment", "accepted_at", "deadline"},
     "pay": {"order_id", "payment_key"},

@@ -1,7 +1,7 @@
 //! A folder named `tests` in a workspace without a root package is compiled only as a member, and only what its manifest
 //! names. A file that is not named would rot unseen, so this looks.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use onepool_tests::workspace_root;
 
@@ -28,17 +28,52 @@ fn every_file_in_this_folder_is_compiled() {
                 .strip_suffix("\"")
                 .map(str::to_owned)
         })
-        .filter(|path| !path.contains('/'))
+        .filter(|path| !path.contains('/') || path.ends_with("/main.rs"))
         .collect();
-    let present: BTreeSet<String> = fs::read_dir(root.join("tests"))
-        .expect("tests/ can be read")
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".rs"))
-        .collect();
+    let mut present = BTreeSet::new();
+    for name in names(&root.join("tests")) {
+        let folder = root.join("tests").join(&name);
+        if name.ends_with(".rs") {
+            present.insert(name);
+        } else if let Ok(main) = fs::read_to_string(folder.join("main.rs")) {
+            for file in names(&folder) {
+                let module = file.trim_end_matches(".rs");
+                assert!(
+                    module == "main" || main.contains(&format!("mod {module};")),
+                    "{name}/main.rs does not name {file}"
+                );
+            }
+            present.insert(format!("{name}/main.rs"));
+        }
+    }
     assert_eq!(
         present, named,
         "files in tests/ and [[test]] entries of its manifest differ"
     );
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder)
+        .expect("a folder can be read")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect()
+}
+
+#[test]
+fn every_test_that_the_table_names_is_there() {
+    let root = workspace_root();
+    let table = fs::read_to_string(root.join("tests/README.md")).expect("tests/ has a README");
+    let quoted = table.split('`').skip(1).step_by(2);
+    for (path, test) in quoted.filter_map(|name| name.rsplit_once("::")) {
+        let file = format!("{}.rs", path.replace("::", "/"));
+        let text = fs::read_to_string(root.join("tests").join(&file))
+            .or_else(|_| fs::read_to_string(root.join("shared/src").join(&file)))
+            .unwrap_or_else(|_| panic!("there is no {file}"));
+        assert!(
+            text.contains(&format!("fn {test}(")),
+            "{file} has no {test}"
+        );
+    }
 }
 
 #[test]

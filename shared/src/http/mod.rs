@@ -1,5 +1,6 @@
 //! HTTP: requests decoded, answers encoded, once for every function. What an order or a broadcast is stands elsewhere.
 
+mod once;
 pub mod orders;
 pub mod payments;
 pub mod studio;
@@ -9,11 +10,7 @@ use std::{borrow::Cow, collections::HashMap};
 use base64::Engine;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
-use crate::{
-    catalog::StoredAnswer,
-    error::{Error, Language},
-    id,
-};
+use crate::error::{Error, Language};
 
 /// The largest body of a request, in bytes. An order of the most lines allowed has less than 4 KiB.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -154,20 +151,12 @@ impl HttpAnswer {
             body: problem.body.to_string(),
         }
     }
-}
 
-impl From<StoredAnswer> for HttpAnswer {
-    fn from(stored: StoredAnswer) -> Self {
-        let kind = if stored.status < 400 {
-            "application/json"
-        } else {
-            "application/problem+json"
-        };
-        Self {
-            status_code: stored.status,
-            headers: [("content-type", kind)],
-            body: stored.body,
-        }
+    /// The answer to a request that is done with, well or not. Every answer is logged here.
+    pub(crate) fn conclude(outcome: Result<Self, Error>, route: &str, language: Language) -> Self {
+        let answer = outcome.unwrap_or_else(|error| Self::problem(&error, language));
+        tracing::info!(route, status = answer.status_code, "answered");
+        answer
     }
 }
 
@@ -180,20 +169,6 @@ fn log_failure(error: &Error) {
         source = cause.source();
     }
     tracing::error!(error = %error, cause = causes.join(": "), "a request failed");
-}
-
-/// The identity of a request under an Idempotency-Key, and its fingerprint.
-pub(crate) fn request_identity(
-    user: &str,
-    key: &str,
-    method_and_path: &str,
-    body: &[u8],
-) -> (String, String) {
-    let body = String::from_utf8_lossy(body);
-    (
-        id::digest(&["request", user, key], 16),
-        id::digest(&[method_and_path, &body], 16),
-    )
 }
 
 fn null_is_none<'de, D: Deserializer<'de>>(

@@ -19,18 +19,12 @@ pub struct OrdersApi {
 impl OrdersApi {
     /// Answers one request.
     pub async fn serve(&self, event: HttpEvent) -> HttpAnswer {
-        let answer = match event.route_key.as_str() {
+        let outcome = match event.route_key.as_str() {
             "POST /broadcasts/{broadcast_id}/orders" => Box::pin(self.place(&event)).await,
             "GET /orders/{order_id}" => Box::pin(self.status(&event)).await,
             _ => Err(Error::NotFound("route")),
         };
-        let answer = answer.unwrap_or_else(|error| HttpAnswer::problem(&error, event.language()));
-        tracing::info!(
-            route = event.route_key,
-            status = answer.status_code,
-            "answered"
-        );
-        answer
+        HttpAnswer::conclude(outcome, &event.route_key, event.language())
     }
 
     async fn place(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {

@@ -3,11 +3,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{HttpAnswer, HttpEvent, idempotency_key, parameter, request_identity};
+use super::{HttpAnswer, HttpEvent, once::Keyed, parameter};
 use crate::{
-    auth::{Role, Tokens},
-    catalog::{Remembered, StoredAnswer},
-    clock,
+    auth::{Caller, Role, Tokens},
     error::Error,
     order::{OrderId, Payment, pay::Payments},
     payment::Webhook,
@@ -34,19 +32,13 @@ struct PaymentBody {
 impl PaymentsApi {
     /// Answers one request.
     pub async fn serve(&self, event: HttpEvent) -> HttpAnswer {
-        let answer = match event.route_key.as_str() {
+        let outcome = match event.route_key.as_str() {
             "POST /orders/{order_id}/payment" => Box::pin(self.pay(&event)).await,
             "POST /orders/{order_id}/cancel" => Box::pin(self.cancel(&event)).await,
             "POST /payments/webhook" => Box::pin(self.hear(&event)).await,
             _ => Err(Error::NotFound("route")),
         };
-        let answer = answer.unwrap_or_else(|error| HttpAnswer::problem(&error, event.language()));
-        tracing::info!(
-            route = event.route_key,
-            status = answer.status_code,
-            "answered"
-        );
-        answer
+        HttpAnswer::conclude(outcome, &event.route_key, event.language())
     }
 
     async fn pay(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
@@ -62,63 +54,43 @@ impl PaymentsApi {
                 format!("1..={MAX_PAYMENT_KEY} letters, digits, '-', '_' or '='"),
             ));
         }
-        let answer = json!({ "status": "accepted", "order_id": order_id });
         let payment = Payment {
-            order_id,
+            order_id: order_id.clone(),
             payment_key: key,
         };
-        self.once(event, caller.user_id.as_str(), &answer, async {
-            self.payments.pay(&caller, payment, body.amount).await
-        })
-        .await
+        let work = self.payments.pay(&caller, payment, body.amount);
+        self.once(event, (&caller, &order_id), work).await
     }
 
     async fn cancel(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
         let caller = self.tokens.verify_header(event.header("authorization"))?;
+        if caller.role == Role::Broadcaster {
+            // Taking orders back is for who placed them, and for who runs the shop.
+            return Err(Error::Forbidden);
+        }
         let order_id: OrderId = parameter(event, "order_id").ok_or(Error::NotFound("order"))?;
-        let answer = json!({ "status": "accepted", "order_id": order_id });
-        self.once(event, caller.user_id.as_str(), &answer, async {
-            self.payments.cancel(&caller, &order_id).await
-        })
-        .await
+        let work = self.payments.cancel(&caller, &order_id);
+        self.once(event, (&caller, &order_id), work).await
     }
 
-    /// Does the work of a request and answers 202, or answers as the first time.
+    /// Does the work of a request about an order and says that it is accepted, or answers as the first time.
     async fn once(
         &self,
         event: &HttpEvent,
-        user: &str,
-        answer: &serde_json::Value,
+        (caller, order): (&Caller, &OrderId),
         work: impl Future<Output = Result<(), Error>>,
     ) -> Result<HttpAnswer, Error> {
-        let key = idempotency_key(event.header("idempotency-key"))?;
-        let order = event
-            .path_parameters
-            .get("order_id")
-            .map_or("", String::as_str);
         let call = format!("{} {order}", event.route_key);
         let body = event.body.as_deref().unwrap_or_default();
-        let (id, fingerprint) = request_identity(user, key, &call, body.as_bytes());
-        let catalog = &self.payments.catalog;
-        let remembered = catalog
-            .remember_request(&id, &fingerprint, clock::now())
-            .await?;
-        if let Remembered::Answered(earlier) = remembered {
-            return Ok(earlier.into());
-        }
-        let answer = match Box::pin(work).await {
-            Ok(()) => HttpAnswer::json(202, answer),
-            Err(error) if error.is_callers() => HttpAnswer::problem(&error, event.language()),
-            Err(error) => return Err(error),
+        let key = event.header("idempotency-key");
+        let request = Keyed::new(&caller.user_id, key, &call, body.as_bytes())?;
+        let accepted = async {
+            Box::pin(work).await?;
+            Ok(json!({ "status": "accepted", "order_id": order }))
         };
-        let answer = StoredAnswer {
-            status: answer.status_code,
-            body: answer.body,
-        };
-        let standing = catalog
-            .answer_request(&id, &fingerprint, answer, clock::now())
-            .await?;
-        Ok(standing.into())
+        request
+            .once(&self.payments.catalog, (202, event.language()), accepted)
+            .await
     }
 
     /// Whatever a webhook says, it is told nothing but that it was heard: who sends it is not known.

@@ -15,15 +15,13 @@ use axum::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{HttpAnswer, idempotency_key, parse_body, request_identity};
+use super::{HttpAnswer, once::Keyed, parse_body};
 use crate::{
     auth::{Caller, Role, Tokens},
     broadcast::{
         Request, Studio,
         trace::{CHANGES, MAX_CHANGES},
     },
-    catalog::{Remembered, StoredAnswer},
-    clock,
     error::{Error, Language},
     id::{BroadcastId, ProductId},
 };
@@ -248,16 +246,12 @@ impl Call {
         status: StatusCode,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Answer {
-        let answer = work
-            .await
-            .map(|body| HttpAnswer::json(status.as_u16(), &body));
-        self.finish(answer.map(|answer| (answer.status_code, answer.body)))
+        let body = work.await;
+        self.finish(body.map(|body| HttpAnswer::json(status.as_u16(), &body)))
     }
 
-    /// Answers a call that changes something, under its Idempotency-Key: the same request gets the same answer, whatever
-    /// happened since. Kept are successes and what the caller did wrong, an answer that depends on the state of things
-    /// included, because a client that asks again wants to know what became of its request; and not a failure of ours: then
-    /// asking again goes on with the work. A body that cannot be read is refused before its key is used up.
+    /// Answers a call that changes something, once under its Idempotency-Key. A body that cannot be read is refused before its
+    /// key is used up.
     async fn once<B, T: Serialize>(
         &self,
         api: &StudioApi,
@@ -274,10 +268,10 @@ impl Call {
         rule: &Rule,
         body: Result<B, Error>,
         work: impl AsyncFnOnce(Request, B) -> Result<T, Error>,
-    ) -> Result<(u16, String), Error> {
+    ) -> Result<HttpAnswer, Error> {
         self.caller.require(rule.role)?;
         let body = body?;
-        let by = self.caller.user_id.clone();
+        let (by, status) = (self.caller.user_id.clone(), rule.status.as_u16());
         if self.key.is_none() && !rule.key_required {
             // Without a key, it is a request like no other.
             let request = Request {
@@ -285,52 +279,25 @@ impl Call {
                 id: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
                 fingerprint: String::new(),
             };
-            let answer = HttpAnswer::json(rule.status.as_u16(), &work(request, body).await?);
-            return Ok((answer.status_code, answer.body));
+            return Ok(HttpAnswer::json(status, &work(request, body).await?));
         }
-        let key = idempotency_key(self.key.as_deref())?;
-        let (id, fingerprint) =
-            request_identity(by.as_str(), key, &self.method_and_path, &self.body);
-        let catalog = &api.studio.catalog;
-        if let Remembered::Answered(earlier) = catalog
-            .remember_request(&id, &fingerprint, clock::now())
-            .await?
-        {
-            return Ok((earlier.status, earlier.body));
-        }
+        let asked = Keyed::new(&by, self.key.as_deref(), &self.method_and_path, &self.body)?;
         let request = Request {
             by,
-            id: id.clone(),
-            fingerprint: fingerprint.clone(),
+            id: asked.id.clone(),
+            fingerprint: asked.fingerprint.clone(),
         };
-        let answer = match work(request, body).await {
-            Ok(body) => HttpAnswer::json(rule.status.as_u16(), &body),
-            Err(error) if error.is_callers() => HttpAnswer::problem(&error, self.language),
-            Err(error) => return Err(error),
-        };
-        let answer = StoredAnswer {
-            status: answer.status_code,
-            body: answer.body,
-        };
-        let standing = catalog
-            .answer_request(&id, &fingerprint, answer, clock::now())
-            .await?;
-        Ok((standing.status, standing.body))
+        asked
+            .once(
+                &api.studio.catalog,
+                (status, self.language),
+                work(request, body),
+            )
+            .await
     }
 
-    fn finish(&self, outcome: Result<(u16, String), Error>) -> Answer {
-        let (status, body) = outcome.unwrap_or_else(|error| {
-            let problem = HttpAnswer::problem(&error, self.language);
-            (problem.status_code, problem.body)
-        });
-        tracing::info!(route = self.method_and_path, status, "answered");
-        let kind = if status < 400 {
-            "application/json"
-        } else {
-            "application/problem+json"
-        };
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+    fn finish(&self, outcome: Result<HttpAnswer, Error>) -> Answer {
+        HttpAnswer::conclude(outcome, &self.method_and_path, self.language).into_response()
     }
 }
 
@@ -381,10 +348,15 @@ struct Problem(Error, Language);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let answer = HttpAnswer::problem(&self.0, self.1);
+        HttpAnswer::problem(&self.0, self.1).into_response()
+    }
+}
+
+impl IntoResponse for HttpAnswer {
+    fn into_response(self) -> Response {
         let status =
-            StatusCode::from_u16(answer.status_code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, answer.headers, answer.body).into_response()
+            StatusCode::from_u16(self.status_code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, self.headers, self.body).into_response()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     id::{self, BroadcastId},
     ledger::OrderRecord,
     order::{FailureReason, OrderId, OrderStatus},
-    stock::{Released, Reopened, Source},
+    stock::{Released, Source},
 };
 
 impl Fence {
@@ -57,23 +57,14 @@ impl Fence {
     }
 
     /// An order that is to be paid later keeps its units until then, also if it had lost them in between.
-    pub(super) async fn keep_hold(
-        &self,
-        source: &Source,
-        record: &OrderRecord,
-    ) -> Result<(), Error> {
+    async fn keep_hold(&self, source: &Source, record: &OrderRecord) -> Result<(), Error> {
         if record.revision == 1 {
             return Ok(()); // the hold is as it was taken
         }
-        let reopened = self
-            .gate
+        // This also gives a hold that is open the deadline of this revision.
+        self.gate
             .reopen(source, &record.order_id, record.revision, record.pay_by)
             .await?;
-        if reopened != Reopened::Now {
-            self.gate
-                .extend(source, &record.order_id, record.pay_by)
-                .await?;
-        }
         Ok(())
     }
 

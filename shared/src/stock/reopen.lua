@@ -12,7 +12,8 @@ ARGV[3]  deadline, ms
 
 Returns
   "reopened"  the units are held again
-  "already"   they are held, or the gate follows this revision or a later one; no stock changed
+  "already"   they are held, from now on until this deadline, or the gate follows this revision or a later one; no stock
+              changed
   "absent"    the gate has no such hold. It gets a tombstone, so that a retry takes nothing
 ]]
 local gate, field, revision, deadline = KEYS[1], 'hold:' .. ARGV[1], tonumber(ARGV[2]), ARGV[3]

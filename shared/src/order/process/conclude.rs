@@ -1,0 +1,79 @@
+//! The end of every piece of work: the gate is made to agree with the ledger, then the buyers are told.
+
+use std::collections::BTreeMap;
+
+use metrics::counter;
+
+use super::Settlement;
+use crate::{
+    clock, error::Error, id::BroadcastId, ledger::OrderRecord, order::OrderStatus, room::Event,
+};
+
+impl Settlement {
+    pub(super) async fn conclude_one(
+        &self,
+        outcome: Result<Option<OrderRecord>, Error>,
+    ) -> Result<(), Error> {
+        match outcome {
+            Ok(Some(record)) => {
+                let mut concluded = self.conclude(vec![Ok(record)]).await;
+                concluded.pop().unwrap_or(Err(Error::Conflict))
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the gate agree with the ledger, and tells the buyers.
+    pub(super) async fn conclude(
+        &self,
+        outcomes: Vec<Result<OrderRecord, Error>>,
+    ) -> Vec<Result<(), Error>> {
+        let mut concluded: Vec<Result<(), Error>> = Vec::with_capacity(outcomes.len());
+        let (mut places, mut records) = (Vec::new(), Vec::new());
+        for outcome in outcomes {
+            concluded.push(match outcome {
+                Ok(record) => {
+                    places.push(concluded.len());
+                    records.push(record);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            });
+        }
+        for (index, error) in self.fence.settle_holds(&records, clock::now()).await {
+            concluded[places[index]] = Err(error);
+        }
+        self.tell(&records).await;
+        concluded
+    }
+
+    async fn tell(&self, records: &[OrderRecord]) {
+        let mut by_broadcast = BTreeMap::<BroadcastId, Vec<_>>::new();
+        for record in records {
+            count(record);
+            let result = (
+                Some(record.user_id.clone()),
+                Event::OrderResult(record.view()),
+            );
+            let broadcast = record.order_id.broadcast();
+            by_broadcast.entry(broadcast).or_default().push(result);
+        }
+        for (broadcast, results) in by_broadcast {
+            if let Err(error) = self.rooms.append(&broadcast, &results, clock::now()).await {
+                // The order is settled and `GET /orders` says so; a push that is lost is not worth settling it again.
+                tracing::warn!(error = %error, broadcast.id = %broadcast, "order results were not pushed");
+            }
+        }
+    }
+}
+
+fn count(record: &OrderRecord) {
+    match (record.status, record.reason) {
+        (OrderStatus::Confirmed, _) => counter!("orders_confirmed").increment(1),
+        (OrderStatus::Failed, Some(reason)) => {
+            counter!("orders_failed", "reason" => reason.as_str()).increment(1);
+        }
+        (OrderStatus::Failed | OrderStatus::Reserved | OrderStatus::Accepted, _) => {}
+    }
+}
