@@ -24,7 +24,6 @@ impl Books {
         let dynamodb = DynamoDb::start().await;
         let wire = Wire::start(dynamodb.url()).await;
         let aws = wire.aws();
-        DynamoDb::create_tables(aws.dynamodb().await).await;
         let ledger = Ledger::new(aws, "stock".into(), "orders".into());
         let books = Self {
             ledger,

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType,
+use dynoxide::{
+    AttributeValue,
+    actions::{delete_table::DeleteTableRequest, scan::ScanRequest},
 };
-use dynoxide::{AttributeValue, actions::scan::ScanRequest};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A running emulator. It stops with this value.
 pub struct DynamoDb {
@@ -17,7 +16,7 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Starts one, empty.
+    /// Starts one, with empty tables.
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -25,11 +24,13 @@ impl DynamoDb {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let database = dynoxide::Database::memory().expect("a database in memory");
         let task = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-        Self {
+        let emulator = Self {
             url,
             database,
             task,
-        }
+        };
+        emulator.create_tables();
+        emulator
     }
 
     /// Its address.
@@ -58,49 +59,44 @@ impl DynamoDb {
         items.into_iter().map(plain_item).collect()
     }
 
-    /// Deletes the three tables.
-    pub async fn drop_tables(client: &aws_sdk_dynamodb::Client) {
+    /// Forgets everything: the three tables are empty, with the indexes of the template.
+    pub fn reset(&self) {
         for table in TABLES {
-            let deleted = client.delete_table().table_name(table.name).send().await;
-            deleted.expect("the table is deleted");
+            let dropped = self.database.delete_table(DeleteTableRequest {
+                table_name: table.name.to_owned(),
+            });
+            dropped.expect("the table is there");
         }
+        self.create_tables();
     }
 
-    /// Creates the three tables, with the indexes of the template.
-    pub async fn create_tables(client: &aws_sdk_dynamodb::Client) {
+    /// Made past the API, too: a call that takes too long is made again, and then the table is there already.
+    fn create_tables(&self) {
         for table in TABLES {
-            let mut create = client
-                .create_table()
-                .table_name(table.name)
-                .billing_mode(BillingMode::PayPerRequest)
-                .set_key_schema(Some(schema(table.keys)));
             let index_keys = table.index.map_or(&[][..], |(_, keys)| keys);
             let mut names: Vec<&str> = table.keys.iter().chain(index_keys).copied().collect();
             names.sort_unstable();
             names.dedup();
-            for name in names {
-                let kind = match name {
-                    "due_at" => ScalarAttributeType::N,
-                    _ => ScalarAttributeType::S,
-                };
-                let attribute = AttributeDefinition::builder()
-                    .attribute_name(name)
-                    .attribute_type(kind)
-                    .build();
-                create = create.attribute_definitions(attribute.expect("complete"));
-            }
+            let attributes = names.iter().map(|name| {
+                let kind = if *name == "due_at" { "N" } else { "S" };
+                json!({ "AttributeName": name, "AttributeType": kind })
+            });
+            let mut request = json!({
+                "TableName": table.name,
+                "BillingMode": "PAY_PER_REQUEST",
+                "KeySchema": schema(table.keys),
+                "AttributeDefinitions": attributes.collect::<Vec<_>>(),
+            });
             if let Some((name, keys)) = table.index {
-                let everything = Projection::builder()
-                    .projection_type(ProjectionType::All)
-                    .build();
-                let index = GlobalSecondaryIndex::builder()
-                    .index_name(name)
-                    .set_key_schema(Some(schema(keys)))
-                    .projection(everything)
-                    .build();
-                create = create.global_secondary_indexes(index.expect("complete"));
+                request["GlobalSecondaryIndexes"] = json!([{
+                    "IndexName": name,
+                    "KeySchema": schema(keys),
+                    "Projection": { "ProjectionType": "ALL" },
+                }]);
             }
-            create.send().await.expect("the table is created");
+            let request = serde_json::from_value(request).expect("a request");
+            let created = self.database.create_table(request);
+            created.expect("the table is created");
         }
     }
 }
@@ -152,16 +148,10 @@ fn plain(value: AttributeValue) -> Value {
     }
 }
 
-fn schema(keys: &[&str]) -> Vec<KeySchemaElement> {
+fn schema(keys: &[&str]) -> Value {
     keys.iter()
-        .zip([KeyType::Hash, KeyType::Range])
-        .map(|(name, kind)| {
-            KeySchemaElement::builder()
-                .attribute_name(*name)
-                .key_type(kind)
-                .build()
-                .expect("complete")
-        })
+        .zip(["HASH", "RANGE"])
+        .map(|(name, kind)| json!({ "AttributeName": name, "KeyType": kind }))
         .collect()
 }
 

@@ -123,7 +123,6 @@ impl Shop {
         let dynamodb = DynamoDb::start().await;
         let wire = Wire::start(dynamodb.url()).await;
         let aws = wire.aws();
-        DynamoDb::create_tables(aws.dynamodb().await).await;
         let sandbox = Sandbox::start(Settings {
             secret_key: TOSS_KEY.to_owned(),
             ..Settings::default()

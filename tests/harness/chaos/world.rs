@@ -19,7 +19,7 @@ use super::{
     history::{BROADCASTS, Beside, Canceller, PRODUCTS, Payment, Step, Turn, VIEWERS},
     model::{Before, Known, LIMIT, Model, PRICE, Promise, Violation, viewer},
 };
-use crate::{DynamoDb, Shop};
+use crate::Shop;
 
 /// Units of each product that the pool begins with.
 const POOL: u64 = 30;
@@ -182,9 +182,8 @@ impl World {
             .await
             .expect("redis answers");
         if self.histories > 1 {
-            let aws = self.shop.wire.aws();
-            DynamoDb::drop_tables(aws.dynamodb().await).await;
-            DynamoDb::create_tables(aws.dynamodb().await).await;
+            self.shop.dynamodb.reset();
+            self.ledger = check::Books::default();
         }
         for queue in ["orders", "wakes"] {
             drop(self.shop.wire.take_messages(queue));
