@@ -3,6 +3,7 @@
 use std::{ops::Range, process::Stdio, time::Duration};
 
 use onepool::{config::Secret, connection::Redis};
+use redis::AsyncConnectionConfig;
 use tokio::process::{Child, Command};
 
 const PORTS: Range<u16> = 15_000..32_000;
@@ -178,9 +179,12 @@ impl RedisServer {
 
     /// A plain connection, for what no function does.
     pub async fn plain(&self) -> redis::aio::MultiplexedConnection {
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(START_TIMEOUT))
+            .set_response_timeout(Some(START_TIMEOUT));
         redis::Client::open(self.url())
             .expect("a redis URL")
-            .get_multiplexed_async_connection()
+            .get_multiplexed_async_connection_with_config(&patient)
             .await
             .expect("the server answers")
     }
