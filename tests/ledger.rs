@@ -21,8 +21,8 @@ struct Books {
 impl Books {
     /// A ledger in which the broadcast was granted `units` of each product.
     async fn open(products: &[(&str, u64)]) -> Self {
-        let dynamodb = DynamoDb::start().await;
-        let wire = Wire::start(dynamodb.url()).await;
+        let dynamodb = DynamoDb::start();
+        let wire = Wire::start(&dynamodb).await;
         let aws = wire.aws();
         let ledger = Ledger::new(aws, "stock".into(), "orders".into());
         let books = Self {

@@ -1,42 +1,31 @@
-//! A DynamoDB emulator in this process, over HTTP, with the tables of the template.
+//! A DynamoDB emulator in this process, with the tables of the template.
 
 use std::collections::HashMap;
 
 use dynoxide::{
-    AttributeValue,
+    AttributeValue, Database,
     actions::{delete_table::DeleteTableRequest, scan::ScanRequest},
 };
 use serde_json::{Value, json};
 
-/// A running emulator. It stops with this value.
+/// An emulator. `Wire` answers with it.
 pub struct DynamoDb {
-    url: String,
-    database: dynoxide::Database,
-    task: tokio::task::JoinHandle<()>,
+    database: Database,
 }
 
 impl DynamoDb {
-    /// Starts one, with empty tables.
-    pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let database = dynoxide::Database::memory().expect("a database in memory");
-        let task = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-        let emulator = Self {
-            url,
-            database,
-            task,
-        };
+    /// One with empty tables.
+    #[must_use]
+    pub fn start() -> Self {
+        let database = Database::memory().expect("a database in memory");
+        let emulator = Self { database };
         emulator.create_tables();
         emulator
     }
 
-    /// Its address.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
+    /// What answers its calls.
+    pub(crate) fn database(&self) -> Database {
+        self.database.clone()
     }
 
     /// All items of a table, as plain JSON; of the stock table, those whose sort key begins with `kind`. Read past the API: a
@@ -153,10 +142,4 @@ fn schema(keys: &[&str]) -> Value {
         .zip(["HASH", "RANGE"])
         .map(|(name, kind)| json!({ "AttributeName": name, "KeyType": kind }))
         .collect()
-}
-
-impl Drop for DynamoDb {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }

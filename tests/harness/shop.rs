@@ -120,8 +120,8 @@ impl Shop {
     /// Opens a shop that is paid through another gateway; the payment sandbox stands idle then.
     pub async fn open_with(gateway: impl Fn(&Sandbox) -> Box<dyn Gateway>) -> Self {
         let redis = RedisServer::start().await;
-        let dynamodb = DynamoDb::start().await;
-        let wire = Wire::start(dynamodb.url()).await;
+        let dynamodb = DynamoDb::start();
+        let wire = Wire::start(&dynamodb).await;
         let aws = wire.aws();
         let sandbox = Sandbox::start(Settings {
             secret_key: TOSS_KEY.to_owned(),

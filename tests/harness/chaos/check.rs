@@ -14,7 +14,7 @@ use super::{
     model::{Known, Model, Promise, Violation},
     world::{Tally, World, viewers},
 };
-use crate::{Shop, wire::Writes};
+use crate::Shop;
 
 /// A row of the stock table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) struct Books {
     rows: Vec<Row>,
     orders: Vec<(OrderRecord, Option<Timestamp>)>,
     /// After how many writes.
-    as_of: Option<Writes>,
+    as_of: Option<u64>,
 }
 
 fn rows(shop: &Shop) -> Vec<Row> {
@@ -57,25 +57,19 @@ fn row(item: &Value) -> Row {
 impl Books {
     /// Reads the ledger, unless nothing was written since it was read last.
     fn read(&mut self, shop: &Shop) {
-        // A request of somebody who died may come in between: then it is read again.
-        loop {
-            let writes = shop.wire.writes();
-            if self.as_of == Some(writes) && writes.begun == writes.done {
-                return;
-            }
-            self.rows = rows(shop);
-            let orders = shop.dynamodb.items("orders", None).into_iter();
-            let orders = orders.map(|item| {
-                let due_at = item["due_at"].as_u64().map(Timestamp::from_millis);
-                let record = serde_json::from_value(item).expect("an order");
-                (record, due_at)
-            });
-            self.orders = orders.collect();
-            self.as_of = (shop.wire.writes() == writes).then_some(writes);
-            if self.as_of.is_some() && (writes.begun == writes.done || rows(shop) == self.rows) {
-                return;
-            }
+        let writes = shop.wire.writes();
+        if self.as_of == Some(writes) {
+            return;
         }
+        self.rows = rows(shop);
+        let orders = shop.dynamodb.items("orders", None).into_iter();
+        let orders = orders.map(|item| {
+            let due_at = item["due_at"].as_u64().map(Timestamp::from_millis);
+            let record = serde_json::from_value(item).expect("an order");
+            (record, due_at)
+        });
+        self.orders = orders.collect();
+        self.as_of = Some(writes);
     }
 }
 
