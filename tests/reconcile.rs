@@ -426,7 +426,7 @@ async fn a_difference_that_passes_is_none() {
 #[tokio::test]
 async fn nothing_is_put_right_while_it_only_sells() {
     let shop = Shop::open().await;
-    let show = shop.show(5_000, 5_000, None).await;
+    let show = shop.show(100_000, 100_000, None).await;
     let until = clock::now() + Duration::from_secs(10);
     let selling = async {
         let mut buyers = 0;
