@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use dynoxide::{
     AttributeValue, Database,
-    actions::{delete_table::DeleteTableRequest, scan::ScanRequest},
+    actions::{delete_table::DeleteTableRequest, query::QueryRequest, scan::ScanRequest},
 };
 use serde_json::{Value, json};
+
+/// An item of a table: its attributes by name.
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// An emulator. `Wire` answers with it.
 pub struct DynamoDb {
@@ -28,24 +31,40 @@ impl DynamoDb {
         self.database.clone()
     }
 
-    /// All items of a table, as plain JSON; of the stock table, those whose sort key begins with `kind`. Read past the API: a
-    /// test that checks after every step cannot pay for a call.
+    /// All orders, as they are stored. Read past the API, as stock is: a test that checks after every step cannot pay for a
+    /// call.
     #[must_use]
-    pub fn items(&self, table: &str, kind: Option<&str>) -> Vec<Value> {
-        let prefix = kind.map(|kind| (":kind".to_owned(), AttributeValue::S(kind.to_owned())));
-        let request = ScanRequest {
-            table_name: table.to_owned(),
-            filter_expression: kind.map(|_| "begins_with(sk, :kind)".to_owned()),
-            expression_attribute_values: prefix.map(|value| HashMap::from([value])),
+    pub(crate) fn orders(&self) -> Vec<Item> {
+        let answer = self.database.scan(ScanRequest {
+            table_name: "orders".to_owned(),
             ..ScanRequest::default()
+        });
+        let answer = answer.expect("the table is there");
+        assert!(answer.last_evaluated_key.is_none(), "more than one page");
+        answer.items.unwrap_or_default()
+    }
+
+    /// The items of these products in the stock table whose sort key begins with `kind`, as JSON.
+    #[must_use]
+    pub(crate) fn stock(&self, products: &[String], kind: &str) -> Vec<Value> {
+        let of_one = |product: &String| {
+            let values = [(":product", product.as_str()), (":kind", kind)];
+            let values =
+                values.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())));
+            let answer = self.database.query(QueryRequest {
+                table_name: "stock".to_owned(),
+                key_condition_expression: Some(
+                    "pk = :product AND begins_with(sk, :kind)".to_owned(),
+                ),
+                expression_attribute_values: Some(HashMap::from(values)),
+                ..QueryRequest::default()
+            });
+            let answer = answer.expect("the table is there");
+            assert!(answer.last_evaluated_key.is_none(), "more than one page");
+            answer.items.unwrap_or_default()
         };
-        let answer = self.database.scan(request).expect("the table is there");
-        assert!(
-            answer.last_evaluated_key.is_none(),
-            "{table} is too large for one page"
-        );
-        let items = answer.items.unwrap_or_default();
-        items.into_iter().map(plain_item).collect()
+        let items = products.iter().flat_map(of_one);
+        items.map(plain_item).collect()
     }
 
     /// Forgets everything: the three tables are empty, with the indexes of the template.
@@ -114,7 +133,8 @@ const TABLES: [Table; 3] = [
     },
 ];
 
-fn plain_item(item: HashMap<String, AttributeValue>) -> Value {
+/// An item as JSON has it.
+pub(crate) fn plain_item(item: Item) -> Value {
     let attributes = item.into_iter();
     attributes
         .map(|(name, value)| (name, plain(value)))

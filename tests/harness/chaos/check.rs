@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use dynoxide::AttributeValue;
 use onepool::{
     clock::Timestamp,
     ledger::{OrderRecord, Refund, TraceEntry},
@@ -14,7 +15,10 @@ use super::{
     model::{Known, Model, Promise, Violation},
     world::{Tally, World, viewers},
 };
-use crate::Shop;
+use crate::{
+    Shop,
+    dynamodb::{Item, plain_item},
+};
 
 /// A row of the stock table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,18 +30,20 @@ struct Row {
     unsold: i64,
 }
 
+/// An order as it is stored, as it is read, and when somebody is to look at it.
+struct Order {
+    stored: Item,
+    record: OrderRecord,
+    due_at: Option<Timestamp>,
+}
+
 /// What the ledger says at one moment.
 #[derive(Default)]
 pub(super) struct Books {
     rows: Vec<Row>,
-    orders: Vec<(OrderRecord, Option<Timestamp>)>,
+    orders: HashMap<String, Order>,
     /// After how many writes.
     as_of: Option<u64>,
-}
-
-fn rows(shop: &Shop) -> Vec<Row> {
-    let items = shop.dynamodb.items("stock", Some("source#"));
-    items.iter().map(row).collect()
 }
 
 fn row(item: &Value) -> Row {
@@ -54,37 +60,55 @@ fn row(item: &Value) -> Row {
     }
 }
 
+impl Order {
+    fn read(stored: Item) -> Self {
+        let item = plain_item(stored.clone());
+        Self {
+            stored,
+            due_at: item["due_at"].as_u64().map(Timestamp::from_millis),
+            record: serde_json::from_value(item).expect("an order"),
+        }
+    }
+}
+
 impl Books {
     /// Reads the ledger, unless nothing was written since it was read last.
-    fn read(&mut self, shop: &Shop) {
+    fn read(&mut self, shop: &Shop, products: &[String]) {
         let writes = shop.wire.writes();
         if self.as_of == Some(writes) {
             return;
         }
-        self.rows = rows(shop);
-        let orders = shop.dynamodb.items("orders", None).into_iter();
-        let orders = orders.map(|item| {
-            let due_at = item["due_at"].as_u64().map(Timestamp::from_millis);
-            let record = serde_json::from_value(item).expect("an order");
-            (record, due_at)
-        });
-        self.orders = orders.collect();
+        let rows = shop.dynamodb.stock(products, "source#");
+        self.rows = rows.iter().map(row).collect();
+        // Most orders have not changed, and reading one costs far more than comparing it.
+        let mut before = std::mem::take(&mut self.orders);
+        for stored in shop.dynamodb.orders() {
+            let Some(AttributeValue::S(id)) = stored.get("pk") else {
+                panic!("an order without an id");
+            };
+            let id = id.clone();
+            let order = match before.remove(&id) {
+                Some(order) if order.stored == stored => order,
+                Some(_) | None => Order::read(stored),
+            };
+            self.orders.insert(id, order);
+        }
         self.as_of = Some(writes);
     }
 }
 
 /// Whether there is an order that somebody is still to look at.
 pub(super) fn is_somebody_to_look(shop: &Shop) -> bool {
-    let items = shop.dynamodb.items("orders", None);
-    items.iter().any(|item| item["due_at"].is_number())
+    let orders = shop.dynamodb.orders();
+    orders.iter().any(|order| order.contains_key("due_at"))
 }
 
 /// What holds after every step.
 pub(super) fn always(world: &mut World) -> Result<(), Violation> {
-    world.ledger.read(&world.shop);
+    world.ledger.read(&world.shop, &world.model.products);
     let Books { rows, orders, .. } = &world.ledger;
     let mut counted = BTreeMap::<(String, String), i64>::new();
-    for (record, due_at) in orders {
+    for Order { record, due_at, .. } in orders.values() {
         let id = &record.order_id;
         if record.counts() {
             for line in &record.lines {
@@ -129,8 +153,9 @@ pub(super) fn always(world: &mut World) -> Result<(), Violation> {
 
 /// Whether an order took its units again by a payment that came late: the ledger took them first, and the gate follows when
 /// it hears of it.
-fn is_late(shop: &Shop) -> bool {
-    let trace = shop.dynamodb.items("stock", Some("trace#"));
+fn is_late(world: &World) -> bool {
+    let products = &world.model.products;
+    let trace = world.shop.dynamodb.stock(products, "trace#");
     trace.iter().any(|entry| {
         entry["cause"]
             .as_str()
@@ -140,7 +165,7 @@ fn is_late(shop: &Shop) -> bool {
 
 /// While Redis forgets nothing, gate and ledger differ by late payments only.
 pub(super) fn drift(world: &World, report: &Report) -> Result<(), Violation> {
-    if report.drift > 0 && !world.model.forgot && !is_late(&world.shop) {
+    if report.drift > 0 && !world.model.forgot && !is_late(world) {
         let text = format!("Redis forgot nothing, and yet gates were repaired: {report:?}");
         return Err(Violation::new(Promise::Drift, text));
     }
@@ -149,16 +174,11 @@ pub(super) fn drift(world: &World, report: &Report) -> Result<(), Violation> {
 
 /// What holds when all is quiet.
 pub(super) async fn at_rest(world: &mut World, tally: &mut Tally) -> Result<(), Violation> {
-    world.ledger.read(&world.shop);
+    world.ledger.read(&world.shop, &world.model.products);
     let (world, books) = (&*world, &world.ledger);
-    let records: HashMap<&str, &(OrderRecord, Option<Timestamp>)> = books
-        .orders
-        .iter()
-        .map(|order| (order.0.order_id.as_str(), order))
-        .collect();
     for known in world.model.orders.values() {
-        match records.get(known.order_id.as_str()) {
-            Some((record, due_at)) => {
+        match books.orders.get(known.order_id.as_str()) {
+            Some(Order { record, due_at, .. }) => {
                 ended(world, known, record, *due_at)?;
                 match record.status {
                     OrderStatus::Confirmed => tally.confirmed += 1,
@@ -223,7 +243,7 @@ fn ended(
         Some(FailureReason::Cancelled) => known.cancelled || known.by_hand,
         Some(FailureReason::Undeliverable) => known.given_up,
         Some(FailureReason::PaymentDeclined) => money.declines > 0,
-        Some(FailureReason::SoldOut) => world.model.forgot || is_late(&world.shop),
+        Some(FailureReason::SoldOut) => world.model.forgot || is_late(world),
         Some(FailureReason::PaymentExpired) => record.settled_at >= Some(record.pay_by),
         Some(FailureReason::Expired) => record.settled_at >= Some(record.created_at),
     };
@@ -239,7 +259,8 @@ fn ended(
 /// The trace of every source adds up to its row.
 fn trace(world: &World, rows: &[Row]) -> Result<(), Violation> {
     let mut sums = BTreeMap::<(String, String), (i64, i64)>::new();
-    for item in world.shop.dynamodb.items("stock", Some("trace#")) {
+    let products = &world.model.products;
+    for item in world.shop.dynamodb.stock(products, "trace#") {
         let product = item["pk"].as_str().expect("a product").to_owned();
         let entry: TraceEntry = serde_json::from_value(item).expect("an entry");
         let sum = sums.entry((product, entry.source.to_string())).or_default();
@@ -305,8 +326,8 @@ async fn taken(world: &World, books: &Books) -> Result<(), Violation> {
                 let counted: u32 = field.map_or(0, |units| units.parse().expect("a number"));
                 let has: u32 = books
                     .orders
-                    .iter()
-                    .map(|(record, _)| record)
+                    .values()
+                    .map(|order| &order.record)
                     .filter(|record| record.counts() && record.source() == *source)
                     .filter(|record| record.user_id.as_str() == viewer)
                     .flat_map(|record| &record.lines)

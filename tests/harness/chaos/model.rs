@@ -162,7 +162,9 @@ impl Known {
             422 if !other && !self.other => {
                 return wrong(Promise::Lost, "the same request is said to be another one");
             }
-            409 | 422 | 503 => {}
+            // Nobody knows whether it was taken, as what it was this time.
+            503 => self.other |= other,
+            409 | 422 => {}
             _ => return wrong(Promise::Lost, "an answer that no request should get"),
         }
         Ok(())
