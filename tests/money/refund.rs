@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use onepool::{
     clock,
     error::Error,
-    ledger::{Ledger, OrderRecord, Refund},
-    order::{OrderId, PaymentView},
+    ledger::{Changed, Ledger, OrderRecord, Refund},
+    order::{FailureReason, OrderId, PaymentView},
     payment::{self, Charge, Gateway, PaymentStatus},
 };
 use onepool_tests::Shop;
@@ -119,7 +119,8 @@ async fn a_failure_that_the_gateway_repeats_is_got_over_after_a_while() {
     shop.quiet(&show.product).await;
 }
 
-/// A gateway that takes two payments of an order, which ours does not: while one is confirmed, another one is counted.
+/// A gateway that takes two payments of an order, which ours does not: while one is confirmed, another one is counted, and
+/// if the key says "late", given back already.
 struct TakesTwo {
     ledger: Ledger,
     refunds: Arc<Mutex<Vec<String>>>,
@@ -153,7 +154,18 @@ impl Gateway for TakesTwo {
             };
             let now = clock::now();
             let paid = record.clone().confirmed(counted, now);
-            self.ledger.change(&record, paid, "paid", now).await?;
+            let changed = self.ledger.change(&record, paid, "paid", now).await?;
+            if payment_key == "late"
+                && let Changed::Now(paid) = changed
+            {
+                let returned = OrderRecord {
+                    refund: Some(Refund::Done),
+                    ..paid.clone().failed(FailureReason::Cancelled, now)
+                };
+                self.ledger
+                    .change(&paid, returned, "taken back", now)
+                    .await?;
+            }
             Ok(Charge::Paid(payment::Payment {
                 payment_key: payment_key.to_owned(),
                 order_id: Some(order.clone()),
@@ -189,21 +201,28 @@ impl Gateway for TakesTwo {
 #[tokio::test]
 async fn the_second_payment_of_an_order_goes_back_and_the_first_stays() {
     let mut shop = Shop::open().await;
-    let show = shop.show(2, 2, None).await;
+    let show = shop.show(3, 3, None).await;
     let refunds = Arc::default();
     shop.settlement.payments = Box::new(TakesTwo {
         ledger: shop.ledger.clone(),
         refunds: Arc::clone(&refunds),
     });
-    for (viewer, key) in [("u1", "counted"), ("u2", "second")] {
+    for (viewer, key, status) in [
+        ("u1", "counted", "confirmed"),
+        ("u2", "second", "confirmed"),
+        ("u3", "late", "failed cancelled"),
+    ] {
         let order = order_to_pay(&shop, &show, viewer).await;
         shop.process(10, 1).await;
         assert_eq!(pay(&shop, viewer, &order, key, PRICE).await.0, 202);
         shop.process(10, 1).await;
-        assert_eq!(status_of(&shop, viewer, &order).await, "confirmed");
+        assert_eq!(status_of(&shop, viewer, &order).await, status);
         let paid = record(&shop, &order).await.payment.expect("was paid");
         assert_eq!(paid.payment_key, "counted");
     }
-    assert_eq!(*refunds.lock().expect("no test panicked"), ["second"]);
+    assert_eq!(
+        *refunds.lock().expect("no test panicked"),
+        ["second", "late"]
+    );
     assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 2);
 }

@@ -108,6 +108,7 @@ impl Settlement {
                     (owed(failed, &payment, now), "paid with another amount")
                 }
                 (OrderStatus::Failed, _) if record.refund.is_some() => {
+                    self.return_duplicate(&record, &payment).await?;
                     return self.refund(record, now).await;
                 }
                 (

@@ -116,9 +116,6 @@ impl Settlement {
                 self.change(&record, failed, cause).await.map(Some)
             }
             (OrderStatus::Failed | OrderStatus::Accepted, ..) => {
-                if record.refund.is_some() {
-                    return Ok(Some(record));
-                }
                 let payment = self.payments.lookup(&record.order_id).await?;
                 match payment.filter(is_done) {
                     Some(payment) => self.paid(record, payment, now).await.map(Some),
