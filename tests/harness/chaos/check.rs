@@ -242,7 +242,8 @@ fn ended(
         None => true,
         Some(FailureReason::Cancelled) => known.cancelled || known.by_hand,
         Some(FailureReason::Undeliverable) => known.given_up,
-        Some(FailureReason::PaymentDeclined) => money.declines > 0,
+        // Money that was given back by hand before the shop heard that it had it is a payment that failed.
+        Some(FailureReason::PaymentDeclined) => money.declines > 0 || known.by_hand,
         Some(FailureReason::SoldOut) => world.model.forgot || is_late(world),
         Some(FailureReason::PaymentExpired) => record.settled_at >= Some(record.pay_by),
         Some(FailureReason::Expired) => record.settled_at >= Some(record.created_at),
