@@ -13,7 +13,7 @@ build: ## everything, unoptimised
 live: ## all of Onepool on this machine, with a show (SHOW=no, SHOW=only, SHOWS=n; infra/live/README.md)
 	@infra/install.sh
 	@cargo build --workspace
-	@cargo run --quiet -p onepool-live
+	@cargo run --quiet --bin onepool-live
 
 test: ## the template and all tests
 	infra/install.sh --lint
@@ -23,7 +23,7 @@ test: ## the template and all tests
 	cargo test --workspace
 
 chaos: ## random histories with faults (OPERATIONS=n, 1000000 by default; SEED=n, HISTORY=n)
-	@cargo run --quiet -p onepool-tests --bin onepool-chaos
+	@cargo run --quiet --bin onepool-chaos
 
 lint: ## formatting, clippy, licences and advisories
 	cargo fmt --check
