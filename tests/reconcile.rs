@@ -227,7 +227,9 @@ async fn what_is_left_over_after_the_end_goes_back_to_the_pool() {
         (&json!(0), &json!(19))
     );
     shop.quiet(&show.product).await;
+    shop.reconcile.run().await.expect("runs");
     assert_eq!(shop.ledger.rows().await.expect("answers").len(), 2);
+    clock::put_ahead(Duration::from_secs(24 * 3_600));
     shop.reconcile.run().await.expect("runs");
     assert_eq!(
         shop.ledger.rows().await.expect("answers").len(),
@@ -344,7 +346,9 @@ async fn a_fence_at_rest_is_looked_at_again_when_units_come_back_to_it() {
         .admin(Method::POST, &path, Some("e"), Value::Null)
         .await;
     assert_eq!(ended.0, 200);
-    shop.reconcile.run().await.expect("runs");
+    let fence = shop.ledger.stock_row(&show.product, &show.source()).await;
+    let fence = fence.expect("answers").expect("is there");
+    shop.ledger.rest(&fence).await.expect("rests");
     assert_eq!(shop.ledger.rows().await.expect("answers").len(), 1);
     // Nobody pays. The ledger says so, and whoever wrote it there breaks off.
     let id = receipt["order_id"].as_str().expect("an id");
@@ -482,6 +486,40 @@ async fn a_gate_that_forgot_is_filled_before_anybody_asks() {
         assert!(clock::now() < deadline, "nobody filled the gate");
     }
     assert_eq!(left(&shop, &show).await, 9);
+    shop.quiet(&show.product).await;
+}
+
+#[tokio::test]
+async fn a_gate_with_an_older_memory_hears_what_the_host_said_last() {
+    let shop = Shop::open().await;
+    let show = shop.show(20, 10, None).await;
+    let buy = async |viewer: &str| {
+        let answer = shop.order(&show, viewer, "k", json!(1), billing_key("bk"));
+        answer.await
+    };
+    let older = shop.redis.copy().await;
+    let product = format!("/broadcasts/{}/products/{}", show.broadcast, show.product);
+    let cheaper = json!({ "live_price": 700 });
+    let (status, _) = shop
+        .admin(Method::PATCH, &product, Some("p"), cheaper)
+        .await;
+    assert_eq!(status, 200);
+    shop.redis.bring_back(&older).await;
+    shop.reconcile.run().await.expect("runs");
+    assert_eq!(buy("u1").await.1["amount"], 700, "the price of before");
+    shop.process(10, 2).await;
+
+    let older = shop.redis.copy().await;
+    let end = format!("/broadcasts/{}/end", show.broadcast);
+    let (status, _) = shop.admin(Method::POST, &end, Some("e"), Value::Null).await;
+    assert_eq!(status, 200);
+    shop.reconcile.run().await.expect("runs");
+    shop.redis.bring_back(&older).await;
+    assert_eq!(left(&shop, &show).await, 9, "the gate has what it had");
+    shop.reconcile.run().await.expect("runs");
+    assert_eq!(left(&shop, &show).await, 0);
+    let (status, refused) = buy("u2").await;
+    assert_eq!((status, &refused["code"]), (409, &json!("not_on_air")));
     shop.quiet(&show.product).await;
 }
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{OrderStatus, process::Settlement, sweep::Sweep};
 use crate::{
     broadcast::fence::{self, Cause, Fence},
-    catalog::{BroadcastStatus, Catalog},
+    catalog::{Broadcast, BroadcastStatus, Catalog},
     clock::{self, Timestamp},
     error::Error,
     id::{self, ProductId},
@@ -41,6 +41,9 @@ const RECENT_CHANGES: i32 = 100;
 const QUEUE_LAG: Duration = Duration::from_secs(60);
 /// How long holds of orders that the ledger has settled are left to those who settled them.
 const SETTLING: Duration = Duration::from_secs(5);
+/// How long after its end the fence of a broadcast is compared still. A replica that takes over is seconds behind, and a copy
+/// that somebody brings back may be of yesterday.
+const RESTS_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
 /// Compares, repairs, expires.
 pub struct Reconcile {
@@ -119,8 +122,8 @@ impl Reconcile {
                 Ok(looks) => {
                     let differing = looks.iter().filter(|look| !look.agrees());
                     suspects.extend(differing.map(|look| (source, look.clone())));
-                    if let Err(error) = self.clear(source, &looks).await {
-                        report.failure(&error, "clearing the fence of an ended broadcast");
+                    if let Err(error) = self.follow_host(source, &looks).await {
+                        report.failure(&error, "following what the host said last");
                     }
                 }
                 Err(error) => report.failure(&error, "comparing a source"),
@@ -369,23 +372,43 @@ impl Reconcile {
         Ok(gate.grant(row, now).await? == Granted::Loaded)
     }
 
-    /// The fence of a broadcast that is over: what is left in it belongs to the pool, and once nothing is, it need not be
-    /// looked at for ever.
-    async fn clear(&self, source: &Source, looks: &[Look]) -> Result<(), Error> {
+    /// Every product of a broadcast sells at the terms its host set last: a Redis that came back with an older memory has older
+    /// ones. And what a broadcast that is over has left goes back.
+    async fn follow_host(&self, source: &Source, looks: &[Look]) -> Result<(), Error> {
         let Source::Live(broadcast) = source else {
             return Ok(());
         };
-        if looks.is_empty()
-            || self.catalog.broadcast(broadcast).await?.status != BroadcastStatus::Ended
-        {
+        if looks.is_empty() {
             return Ok(());
         }
-        let fence = &self.sweep.fence;
+        let gate = &self.sweep.fence.gate;
+        for spotlight in self.catalog.spotlights(broadcast).await? {
+            let product = &spotlight.product_id;
+            if looks.iter().any(|look| look.row.product_id == *product) {
+                let (terms, change) = (spotlight.terms(), spotlight.version);
+                gate.air(source, product, &terms, change).await?;
+            }
+        }
+        let broadcast = self.catalog.broadcast(broadcast).await?;
+        if broadcast.status == BroadcastStatus::Ended {
+            self.clear(&broadcast, looks).await?;
+        }
+        Ok(())
+    }
+
+    /// The fence of a broadcast that is over: what is left in it belongs to the pool, and once nothing is, it need not be
+    /// looked at for ever.
+    async fn clear(&self, ended: &Broadcast, looks: &[Look]) -> Result<(), Error> {
+        let (fence, now) = (&self.sweep.fence, clock::now());
+        let rests = ended.ended_at.is_none_or(|at| at + RESTS_AFTER <= now);
         for Look { row, .. } in looks.iter().filter(|look| look.agrees()) {
             if row.unsold == 0 {
-                fence.ledger.rest(row).await?;
+                if rests {
+                    fence.ledger.rest(row).await?;
+                }
                 continue;
             }
+            let broadcast = &ended.broadcast_id;
             let (product, seen) = (&row.product_id, row.version.to_string());
             let cause = Cause {
                 id: id::digest(
@@ -398,7 +421,7 @@ impl Reconcile {
             };
             let everything = (0, fence::ALL);
             fence
-                .give_back(broadcast, product, everything, &cause, clock::now())
+                .give_back(broadcast, product, everything, &cause, now)
                 .await?;
         }
         Ok(())
