@@ -86,6 +86,38 @@ async fn a_webhook_is_a_hint_and_moves_nothing_by_itself() {
 }
 
 #[tokio::test]
+async fn money_that_was_given_back_before_the_order_heard_of_it_pays_for_nothing() {
+    for hint_is_first in [true, false] {
+        let shop = Shop::open().await;
+        let show = shop.show(10, 10, None).await;
+        take_money_unheard(&shop, "billing").await;
+        let order = order_by_card(&shop, &show, "u1").await;
+        let message = shop.wire.take_messages("orders").remove(0);
+        shop.deliver(std::slice::from_ref(&message)).await;
+        assert_eq!(money_of(&shop, &order).await, (1, PRICE, PRICE));
+        assert_eq!(status_of(&shop, "u1", &order).await, "reserved");
+        let books = shop.books().await;
+        let payment_key = books["payments"][0]["paymentKey"].as_str().expect("a key");
+        let by_hand = json!({ "cancelReason": "by hand" });
+        at_the_gateway(&shop, &format!("{payment_key}/cancel"), by_hand).await;
+
+        let hint = OrderMessage::Check {
+            order_id: order.parse().expect("an id"),
+        };
+        let mut messages = [serde_json::to_string(&hint).expect("JSON"), message];
+        if !hint_is_first {
+            messages.reverse();
+        }
+        for message in messages {
+            shop.deliver(&[message]).await;
+            assert_eq!(status_of(&shop, "u1", &order).await, "failed cancelled");
+        }
+        assert_eq!(money_of(&shop, &order).await, (1, PRICE, 0));
+        assert_eq!(shop.quiet(&show.product).await["stock"]["sold"], 0);
+    }
+}
+
+#[tokio::test]
 async fn a_dead_letter_ends_its_order_after_asking_the_gateway() {
     let shop = Shop::open().await;
     let show = shop.show(10, 10, None).await;

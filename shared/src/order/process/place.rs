@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     PAYMENTS_AT_ONCE, Settlement,
-    take::{attempt, is_done, shown},
+    take::{attempt, is_done, is_returned, shown},
     watch::watched,
     within,
 };
@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     ledger::{Booking, Changed, OrderRecord},
     order::{AcceptedOrder, FailureReason, OrderStatus, PaymentMethod},
-    payment::{self, Charge, PaymentStatus},
+    payment::{self, Charge},
 };
 
 /// What became of a booked order.
@@ -118,11 +118,14 @@ impl Settlement {
         else {
             return Ok(Decided::Settled(record)); // it waits for its buyer
         };
-        if !first
-            && let Some(payment) = self.payments.lookup(&record.order_id).await?
-            && payment.status == PaymentStatus::Done
-        {
-            return self.judge(record, payment).await;
+        if !first && let Some(payment) = self.payments.lookup(&record.order_id).await? {
+            if is_done(&payment) {
+                return self.judge(record, payment).await;
+            }
+            if is_returned(&payment) {
+                let returned = self.given_back(record, &payment, clock::now()).await;
+                return returned.map(Decided::Settled);
+            }
         }
         let amount = record.amount();
         let attempt = attempt(&record, clock::now());

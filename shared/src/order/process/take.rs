@@ -171,6 +171,11 @@ pub(super) fn is_done(payment: &payment::Payment) -> bool {
     payment.status == PaymentStatus::Done
 }
 
+/// Whether the money was ours and is the buyer's again.
+pub(super) fn is_returned(payment: &payment::Payment) -> bool {
+    payment.status == PaymentStatus::Canceled
+}
+
 /// What the buyer may read of a payment.
 pub(super) fn shown(payment: &payment::Payment) -> PaymentView {
     PaymentView {

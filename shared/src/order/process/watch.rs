@@ -8,13 +8,18 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::{PAYMENTS_AT_ONCE, Patience, Settlement, refund::refunded, take::is_done, within};
+use super::{
+    PAYMENTS_AT_ONCE, Patience, Settlement,
+    refund::refunded,
+    take::{is_done, is_returned, shown},
+    within,
+};
 use crate::{
     clock::{self, Timestamp},
     error::Error,
-    ledger::{OrderRecord, Refund},
+    ledger::{Changed, OrderRecord, Refund},
     order::{FailureReason, OrderId, OrderStatus, PaymentKind},
-    payment::PaymentStatus,
+    payment,
 };
 
 /// When to look for a charge that was under way while its order failed: first after this, then each time twice as late.
@@ -90,12 +95,23 @@ impl Settlement {
                     .map(Some)
             }
             (OrderStatus::Reserved, PaymentKind::Widget, Some(key)) => {
+                let known = self.payments.lookup(&record.order_id).await?;
+                if let Some(payment) = known.filter(is_returned)
+                    && payment.payment_key == key
+                {
+                    return self.given_back(record, &payment, now).await.map(Some);
+                }
                 self.take_payment(record, &key, now).await.map(Some)
             }
             (OrderStatus::Reserved, PaymentKind::BillingKey, _) => {
-                let paid = self.payments.lookup(&record.order_id).await?;
-                if let Some(payment) = paid.filter(is_done) {
-                    return self.paid(record, payment, now).await.map(Some);
+                match self.payments.lookup(&record.order_id).await? {
+                    Some(payment) if is_done(&payment) => {
+                        return self.paid(record, payment, now).await.map(Some);
+                    }
+                    Some(payment) if is_returned(&payment) => {
+                        return self.given_back(record, &payment, now).await.map(Some);
+                    }
+                    Some(_) | None => {}
                 }
                 if !over {
                     return Ok(Some(record));
@@ -103,18 +119,12 @@ impl Settlement {
                 let failed = watched(record.clone().failed(given_up, now), now);
                 self.change(&record, failed, "never paid").await.map(Some)
             }
-            (OrderStatus::Confirmed, ..) => {
-                let payment = self.payments.lookup(&record.order_id).await?;
-                let returned =
-                    payment.is_some_and(|payment| payment.status == PaymentStatus::Canceled);
-                if !returned {
-                    return Ok(Some(record));
+            (OrderStatus::Confirmed, ..) => match self.payments.lookup(&record.order_id).await? {
+                Some(payment) if is_returned(&payment) => {
+                    self.given_back(record, &payment, now).await.map(Some)
                 }
-                // Somebody gave the money back at the gateway: then the units come back, too.
-                let failed = refunded(record.clone().failed(FailureReason::Cancelled, now), now);
-                let cause = "refunded at the gateway";
-                self.change(&record, failed, cause).await.map(Some)
-            }
+                Some(_) | None => Ok(Some(record)),
+            },
             (OrderStatus::Failed | OrderStatus::Accepted, ..) => {
                 let payment = self.payments.lookup(&record.order_id).await?;
                 match payment.filter(is_done) {
@@ -122,6 +132,30 @@ impl Settlement {
                     None => self.watch_on(record, now).await.map(Some),
                 }
             }
+        }
+    }
+
+    /// Somebody gave the money back at the gateway: then the units come back, too.
+    pub(super) async fn given_back(
+        &self,
+        record: OrderRecord,
+        payment: &payment::Payment,
+        now: Timestamp,
+    ) -> Result<OrderRecord, Error> {
+        let failed = OrderRecord {
+            payment: Some(shown(payment)),
+            ..record.clone().failed(FailureReason::Cancelled, now)
+        };
+        let (failed, cause) = (refunded(failed, now), "refunded at the gateway");
+        match self
+            .fence
+            .ledger
+            .change(&record, failed, cause, now)
+            .await?
+        {
+            Changed::Now(next) => Ok(next),
+            // Whoever was faster may have gone by an answer of before.
+            Changed::Overtaken(_) | Changed::Short => Err(Error::Conflict),
         }
     }
 
