@@ -36,6 +36,10 @@ async fn a_webhook_is_a_hint_and_moves_nothing_by_itself() {
         "reserved",
         "a forged webhook was believed"
     );
+    let log = shop.rooms.log(&show.broadcast, 0, 1 << 53).await;
+    let told = log.expect("answers").into_iter();
+    let told = told.filter(|event| event.json.contains(r#""type":"order_result""#));
+    assert_eq!(told.count(), 1, "a look that changes nothing was told");
     let unknown = unknown_order(&show);
     for order in [unknown.as_str(), "not-ours", ""] {
         let told = shop

@@ -97,10 +97,13 @@ impl Torment {
 
     /// A turn has passed.
     pub async fn pass(&mut self, server: &RedisServer) {
-        if self.read_only_turns == 1 {
-            self.writable(server).await;
+        match self.read_only_turns {
+            0 => {}
+            // Who cannot be reached cannot be told.
+            1 if self.away.is_some() => {}
+            1 => self.writable(server).await,
+            turns => self.read_only_turns = turns - 1,
         }
-        self.read_only_turns = self.read_only_turns.saturating_sub(1);
         match &mut self.away {
             Some(away) if away.turns > 1 => away.turns -= 1,
             Some(_) => self.come_back(server).await,

@@ -24,6 +24,24 @@ impl Settlement {
         }
     }
 
+    /// The same for an order that was looked at: a look that changed nothing for its buyer is not told.
+    pub(super) async fn conclude_look(
+        &self,
+        before: &OrderRecord,
+        outcome: Result<Option<OrderRecord>, Error>,
+    ) -> Result<(), Error> {
+        match outcome {
+            Ok(Some(record)) if record.view() == before.view() => {
+                let failed = self.fence.settle_holds(&[record], clock::now()).await;
+                failed
+                    .into_iter()
+                    .next()
+                    .map_or(Ok(()), |(_, error)| Err(error))
+            }
+            outcome => self.conclude_one(outcome).await,
+        }
+    }
+
     /// Makes the gate agree with the ledger, and tells the buyers.
     pub(super) async fn conclude(
         &self,

@@ -116,7 +116,7 @@ impl Settlement {
         match message {
             OrderMessage::Place(_) => Ok(None), // it is placed with its batch
             OrderMessage::Pay(payment) => self.pay(payment).await,
-            OrderMessage::Check { order_id } => self.check(order_id, Patience::Wait).await,
+            OrderMessage::Check { order_id } => self.follow_hint(order_id).await.map(|()| None),
             OrderMessage::Cancel { order_id, by } => self.cancel(order_id, by.as_str()).await,
         }
     }

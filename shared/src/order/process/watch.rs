@@ -44,7 +44,17 @@ impl Settlement {
             self.change(&record, later, "the gateway did not say")
                 .await?;
         }
-        self.conclude_one(looked).await
+        self.conclude_look(&record, looked).await
+    }
+
+    /// Follows a hint that something happened to an order.
+    pub(super) async fn follow_hint(&self, order: &OrderId) -> Result<(), Error> {
+        let Some(record) = self.fence.ledger.order(order).await? else {
+            return Ok(());
+        };
+        let looked = self.bring_on(record.clone(), Patience::Wait, clock::now());
+        let looked = looked.await;
+        self.conclude_look(&record, looked).await
     }
 
     /// Brings orders on, several at once, and for no longer than a batch waits for the gateway: one that hangs may not keep
