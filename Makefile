@@ -20,6 +20,8 @@ test: ## the template and all tests
 	cargo build --workspace
 	.onepool/lint-venv/bin/cfn-lint template.yaml
 	.onepool/venv/bin/python -m unittest discover --start-directory infra --pattern '*_test.py'
+	@if node -e 'process.exit(parseInt(process.versions.node) < 18)' 2>/dev/null; then cd infra/room-client && node --test; \
+	else echo 'Node 18 or later is not here, so the room client was not tested.'; fi
 	cargo test --workspace
 
 chaos: ## random histories with faults (OPERATIONS=n, 1000000 by default; SEED=n, HISTORY=n)
@@ -33,7 +35,7 @@ lint: ## formatting, clippy, licences and advisories
 
 bench: ## measures our own processes, optimised
 	infra/install.sh --bench
-	cargo build --release $(addprefix -p ,$(FUNCTIONS))
+	cargo build --release $(addprefix -p ,$(FUNCTIONS)) -p onepool-bench-crowd
 	cargo run --release -p onepool-bench
 
 redrive: ## messages that wait for a person: lists them; MESSAGES=all or <id>,<id> puts them back (STACK=name: in AWS)

@@ -4,7 +4,7 @@
 #
 #   infra/install.sh            redis-server, .onepool/venv
 #   infra/install.sh --venv     .onepool/venv alone
-#   infra/install.sh --lint     both, and cfn-lint in .onepool/lint-venv
+#   infra/install.sh --lint     both, cfn-lint in .onepool/lint-venv, and node if it can be had
 #   infra/install.sh --bench    both, and valgrind
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -83,5 +83,7 @@ started=$SECONDS
 [ "$server" = no ] || tool redis-server redis-server redis
 venv .onepool/venv infra/live/requirements.txt
 [ "$lint" = no ] || venv .onepool/lint-venv infra/lint-requirements.txt
+# Only the room client's tests need it: without it the rest is tested all the same.
+[ "$lint" = no ] || (tool node nodejs node) || true
 [ "$bench" = no ] || tool valgrind valgrind valgrind
 say "준비됨 · ready  $((SECONDS - started)) s"

@@ -216,6 +216,7 @@ pub fn broadcast_admin() -> Result<StudioApi, Error> {
         catalog: parts.catalog()?,
         fence: parts.fence()?,
         rooms: parts.rooms()?,
+        post: parts.post()?,
     };
     Ok(StudioApi {
         tokens: tokens()?,

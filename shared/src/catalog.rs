@@ -5,7 +5,10 @@
 //! | `pk` `product#<id>`, `sk` `product` | [`Product`] |
 //! | `pk` `broadcast#<id>`, `sk` `broadcast` | [`Broadcast`] |
 //! | `pk` `broadcast#<id>`, `sk` `spotlight#<product>` | [`Spotlight`] |
+//! | `pk` `broadcast#<id>`, `sk` `moderation` | [`Moderation`] |
 //! | `pk` `request#<id>`, `sk` `request` | what an Idempotency-Key was used for, and what was answered, for some days |
+
+mod moderation;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,6 +16,7 @@ use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
+pub use moderation::{Ban, Moderation};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -28,7 +32,7 @@ const REQUEST_MEMORY: Duration = Duration::from_secs(15 * 24 * 3600);
 
 /// The longest answer that is remembered, in bytes; a longer one is worked out again.
 const LONGEST_ANSWER: usize = 8 * 1024;
-/// Requests a spotlight remembers. One that comes again after so many others have changed it would be taken for a new one.
+/// Requests that a spotlight, or a moderation, remembers. One that comes again after so many others have changed it would be taken for a new one.
 const REQUESTS_KEPT: usize = 32;
 
 /// What is known of a request with an Idempotency-Key.

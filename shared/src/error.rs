@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 use thiserror::Error as ThisError;
 
-use crate::id::ProductId;
+use crate::{id::ProductId, room::chat::Refusal};
 
 /// What is known of a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +115,9 @@ pub enum Error {
         /// How many it has.
         left: u64,
     },
+    /// What somebody wants to say in a room, or they themselves, are refused.
+    #[error("refused in the room: {0:?}")]
+    Refused(Refusal),
     /// The order was not paid in time, and its units are gone.
     #[error("the order was not paid in time")]
     PaymentExpired,
@@ -271,6 +274,19 @@ impl Error {
                     format!("Only {left} units are available."),
                 )
             }
+            Self::Refused(refusal) => {
+                let told = refusal.told();
+                if let Some(seconds) = told.retry_after_s {
+                    extra.insert("retry_after_s".into(), json!(seconds));
+                }
+                (
+                    told.status,
+                    told.code,
+                    told.title,
+                    told.korean,
+                    told.english,
+                )
+            }
             Self::PaymentExpired => sentence(
                 409,
                 "payment_expired",
@@ -331,6 +347,7 @@ impl Error {
             | Self::BroadcastOffAir { .. }
             | Self::LimitExceeded { .. }
             | Self::InsufficientPool { .. }
+            | Self::Refused(_)
             | Self::PaymentExpired
             | Self::AlreadySettled
             | Self::Foreign(_)

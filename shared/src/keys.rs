@@ -2,7 +2,7 @@
 //!
 //! Every key carries the shop as its hash tag, so all of a shop's keys share a slot and one script may touch any of them.
 
-use crate::{id::BroadcastId, stock::Source};
+use crate::{auth::UserId, id::BroadcastId, stock::Source};
 
 /// The keys of one shop.
 #[derive(Debug, Clone)]
@@ -55,10 +55,40 @@ impl Keys {
         format!("{}:log:{broadcast}", self.tag)
     }
 
-    /// Hash: connection id to what the pump must know of that viewer.
+    /// Hash: connection id to what the pump of a shard must know of that viewer.
     #[must_use]
-    pub fn viewers(&self, broadcast: &BroadcastId) -> String {
-        format!("{}:viewers:{broadcast}", self.tag)
+    pub fn viewers(&self, broadcast: &BroadcastId, shard: u8) -> String {
+        format!("{}:viewers:{broadcast}:{shard}", self.tag)
+    }
+
+    /// Hash: everybody in a room, by user, with how many connections they have.
+    #[must_use]
+    pub fn people(&self, broadcast: &BroadcastId) -> String {
+        format!("{}:people:{broadcast}", self.tag)
+    }
+
+    /// Hash: what the host has decided about the chat of a room. Its fields are in `room/chat/rules.rs`.
+    #[must_use]
+    pub fn moderation(&self, broadcast: &BroadcastId) -> String {
+        format!("{}:moderation:{broadcast}", self.tag)
+    }
+
+    /// Sorted set: the connections of a person in a room, by the time they came.
+    #[must_use]
+    pub fn person(&self, broadcast: &BroadcastId, user: &UserId) -> String {
+        format!("{}:person:{broadcast}:{user}", self.tag)
+    }
+
+    /// String: how much a person has said in a room lately.
+    #[must_use]
+    pub fn spoken(&self, broadcast: &BroadcastId, user: &UserId) -> String {
+        format!("{}:spoken:{broadcast}:{user}", self.tag)
+    }
+
+    /// String: how much a person has liked a room lately.
+    #[must_use]
+    pub fn liked(&self, broadcast: &BroadcastId, user: &UserId) -> String {
+        format!("{}:liked:{broadcast}:{user}", self.tag)
     }
 
     /// String: who is behind a WebSocket connection and in which room.
@@ -88,7 +118,13 @@ mod tests {
         assert_eq!(keys.watermark(), "{demo}:watermark");
         assert_eq!(keys.room(&broadcast), "{demo}:room:b1");
         assert_eq!(keys.log(&broadcast), "{demo}:log:b1");
-        assert_eq!(keys.viewers(&broadcast), "{demo}:viewers:b1");
+        assert_eq!(keys.viewers(&broadcast, 3), "{demo}:viewers:b1:3");
+        assert_eq!(keys.people(&broadcast), "{demo}:people:b1");
         assert_eq!(keys.connection("abc="), "{demo}:connection:abc=");
+        let user: UserId = "{u}:1".parse().expect("a user id");
+        assert_eq!(keys.moderation(&broadcast), "{demo}:moderation:b1");
+        assert_eq!(keys.person(&broadcast, &user), "{demo}:person:b1:{u}:1");
+        assert_eq!(keys.spoken(&broadcast, &user), "{demo}:spoken:b1:{u}:1");
+        assert_eq!(keys.liked(&broadcast, &user), "{demo}:liked:b1:{u}:1");
     }
 }

@@ -204,6 +204,7 @@ impl Shop {
                     catalog,
                     fence,
                     rooms: rooms.clone(),
+                    post: post(),
                 },
             }),
             orders_queue,

@@ -59,6 +59,7 @@ struct Inner {
     in_flight: BTreeMap<String, usize>,
     posts: BTreeMap<String, Vec<Value>>,
     gone: HashSet<String>,
+    closed: Vec<String>,
     delays: Vec<u64>,
 }
 
@@ -75,7 +76,10 @@ impl Wire {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let router = Router::new()
             .route("/", post(call))
-            .route("/live/@connections/{connection}", post(connection))
+            .route(
+                "/live/@connections/{connection}",
+                post(connection).delete(close),
+            )
             .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { shared, url }
@@ -100,7 +104,7 @@ impl Wire {
         format!("{}/live", self.url)
     }
 
-    /// The next `times` calls whose name contains `call` meet `fault`.
+    /// The next `times` calls whose name contains `call` meet `fault`. A post is called `PostToConnection <connection>`.
     pub fn fail(&self, call: &str, fault: Fault, times: usize) {
         self.state()
             .faults
@@ -160,6 +164,12 @@ impl Wire {
     /// From now on a connection is gone.
     pub fn hang_up(&self, connection: &str) {
         self.state().gone.insert(connection.to_owned());
+    }
+
+    /// Takes the connections that were closed from our side, in the order in which they were.
+    #[must_use]
+    pub fn take_closed(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().closed)
     }
 
     fn state(&self) -> MutexGuard<'_, Inner> {
@@ -338,7 +348,8 @@ async fn connection(
         )
             .into_response();
     }
-    if let Some(Fault::Refused(status)) = shared.fault("PostToConnection") {
+    let fault = shared.fault(&format!("PostToConnection {connection}"));
+    if let Some(Fault::Refused(status)) = fault {
         let status = StatusCode::from_u16(status).expect("a status");
         return (
             status,
@@ -354,5 +365,27 @@ async fn connection(
         .entry(connection)
         .or_default()
         .push(frame);
+    if fault == Some(Fault::AnswerLost) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     StatusCode::OK.into_response()
+}
+
+async fn close(State(shared): State<Arc<Shared>>, Path(connection): Path<String>) -> Response {
+    shared.tally("DeleteConnection");
+    if let Some(Fault::Refused(status)) = shared.fault("DeleteConnection") {
+        let status = StatusCode::from_u16(status).expect("a status");
+        return (status, "{}").into_response();
+    }
+    let mut state = shared.state();
+    if !state.gone.insert(connection.clone()) {
+        return (
+            StatusCode::GONE,
+            [("x-amzn-errortype", "GoneException")],
+            "{}",
+        )
+            .into_response();
+    }
+    state.closed.push(connection);
+    StatusCode::NO_CONTENT.into_response()
 }

@@ -130,6 +130,7 @@ impl Backends {
             // No order is settled here.
             payments: self.queue.address,
             redis_port: self.server.port,
+            connections: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -22,6 +22,7 @@ use crate::{
     dynamodb::DynamoDb,
     function,
     http::{self, Request},
+    wakes::Wakes,
 };
 
 const TRANSACTION: &str = "TransactWriteItems";
@@ -42,6 +43,8 @@ struct Shared {
     /// Of a thousand transactions, how many meet another one.
     conflicts_per_mille: AtomicU32,
     conflicts: AtomicU64,
+    /// Where the wakes of rooms go, if somebody wants them.
+    wakes: OnceLock<Arc<Wakes>>,
     state: Mutex<State>,
 }
 
@@ -60,6 +63,8 @@ struct SendMessage<'a> {
     queue_url: Cow<'a, str>,
     #[serde(borrow)]
     message_body: Cow<'a, str>,
+    #[serde(default)]
+    delay_seconds: u64,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +140,12 @@ impl Aws {
         self.shared.conflicts.load(Ordering::Relaxed)
     }
 
+    /// From now on the wakes of rooms go there.
+    pub fn bring_wakes_to(&self, wakes: &Arc<Wakes>) -> Result<()> {
+        let taken = self.shared.wakes.set(Arc::clone(wakes));
+        taken.map_err(|_| "the wakes go somewhere already".into())
+    }
+
     /// Takes all messages that were sent to the orders queue.
     pub fn take_orders(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.state().orders)
@@ -180,6 +191,12 @@ impl Shared {
         if self.dynamodb.is_some() && message.queue_url.ends_with(function::ORDERS_QUEUE) {
             let body = message.message_body.clone().into_owned();
             self.state().orders.push(body);
+        }
+        if let Some(wakes) = self.wakes.get()
+            && message.queue_url.ends_with(function::WAKES_QUEUE)
+        {
+            let delay = Duration::from_secs(message.delay_seconds);
+            wakes.add(message.message_body.clone().into_owned(), delay);
         }
         Answer::ok(accepted(message, number))
     }

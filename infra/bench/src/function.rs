@@ -42,6 +42,8 @@ pub const TABLES: [(&str, &str); 3] = [
 ];
 /// The end of the URL of the queue of accepted orders.
 pub const ORDERS_QUEUE: &str = "/bench-orders";
+/// The end of the URL of the queue of rooms that have something to say.
+pub const WAKES_QUEUE: &str = "/bench-room-wake";
 
 /// Where the functions are; set before the first one is started.
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -55,6 +57,15 @@ pub struct Services {
     pub payments: SocketAddr,
     /// Redis, on the loopback address.
     pub redis_port: u16,
+    /// The gateway of the viewers, if anyone watches.
+    pub connections: Option<SocketAddr>,
+}
+
+impl Services {
+    /// `@connections`, stage included.
+    pub fn callback_url(&self) -> String {
+        format!("http://{}/live", self.connections.unwrap_or(self.aws))
+    }
 }
 
 /// Has the functions taken from this folder; without it, from beside the bench, where cargo puts them.
@@ -121,17 +132,33 @@ pub fn start_counted(
     Process::start(set_up(&mut command, name, runtime_api, services))
 }
 
+/// A program beside the functions, with their environment, that ends with the bench.
+pub fn bound(name: &str, services: Services) -> Result<Command> {
+    let file = file(name)?;
+    let file = file
+        .to_str()
+        .ok_or("the path of the target folder is no text")?;
+    let mut command = process::bound(file);
+    // Nobody asks for its invocations.
+    let runtime_api = services.aws;
+    set_up(&mut command, name, runtime_api, services);
+    Ok(command)
+}
+
 /// One environment for all functions: each reads of it what is its own.
 fn set_up<'a>(
     command: &'a mut Command,
     name: &str,
     runtime_api: SocketAddr,
-    Services {
+    services: Services,
+) -> &'a mut Command {
+    let callback_url = services.callback_url();
+    let Services {
         aws,
         payments,
         redis_port,
-    }: Services,
-) -> &'a mut Command {
+        connections: _,
+    } = services;
     let path = std::env::var_os("PATH").unwrap_or_default();
     command
         // Nothing of the shell that started the bench.
@@ -171,10 +198,11 @@ fn set_up<'a>(
         )
         .env(
             "ROOM_WAKE_QUEUE_URL",
-            "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-room-wake",
+            format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{WAKES_QUEUE}"),
         )
-        .env("WEBSOCKET_CALLBACK_URL", format!("http://{aws}/live"))
-        .env("CALLBACK_BUDGET", "1000")
+        .env("WEBSOCKET_CALLBACK_URL", callback_url)
+        // The most there may be: what an account allows is not what is measured.
+        .env("CALLBACK_BUDGET", "100000")
         .env("TOSS_BASE_URL", format!("http://{payments}"))
         .env("TOSS_SECRET_KEY", "test_sk_bench")
         .env("TOKEN_SECRET", TOKEN_SECRET)
@@ -228,6 +256,7 @@ mod tests {
             aws: ([127, 0, 0, 1], 1).into(),
             payments: ([127, 0, 0, 1], 1).into(),
             redis_port: 1,
+            connections: None,
         };
         let mut command = Command::new("true");
         set_up(&mut command, "order-accept", services.aws, services);

@@ -4,10 +4,13 @@ mod accept;
 mod aws;
 mod burst;
 mod callgrind;
+mod crowd;
 mod dynamodb;
 mod events;
+mod files;
 mod function;
 mod gate;
+mod gateway;
 mod http;
 mod load;
 mod messages;
@@ -18,11 +21,16 @@ mod recover;
 mod redis;
 mod report;
 mod reserve;
+mod room;
 mod runtime_api;
+mod sender;
 mod settle;
 mod shop;
+mod sockets;
 mod startup;
 mod verbs;
+mod wakes;
+mod wire;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -85,6 +93,8 @@ fn measure(options: &Options, report: &mut Report) -> Result<()> {
     reserve::measure(options, report)?;
     verbs::measure(options, report)?;
     accept::measure(options, report)?;
+    sender::measure(options, report)?;
+    room::measure(options, report)?;
     settle::measure(options, report)?;
     recover::measure(options, report)?;
     burst::measure(options, report)

@@ -5,7 +5,7 @@
 use std::{
     fs,
     path::Path,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -30,6 +30,19 @@ impl Process {
                 format!("{} did not start: {error}", command.get_program().display())
             })?;
         Ok(Self { child })
+    }
+
+    /// Starts it as `start` does, but for its output, which is heard.
+    pub fn start_heard(command: &mut Command) -> Result<(Self, ChildStdout)> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| {
+                format!("{} did not start: {error}", command.get_program().display())
+            })?;
+        let out = child.stdout.take().ok_or("a process has no output")?;
+        Ok((Self { child }, out))
     }
 
     /// Its id.

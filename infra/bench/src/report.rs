@@ -15,7 +15,7 @@ enum Target {
     AtMost(f64),
 }
 
-const TARGETS: [(&str, Target); 16] = [
+const TARGETS: [(&str, Target); 23] = [
     ("reserve.rate_vs_bare", Target::AtLeast(0.40)),
     ("reserve.redis_cpu_us", Target::AtMost(22.0)),
     ("reserve.sold_out_redis_cpu_us", Target::AtMost(14.0)),
@@ -33,6 +33,14 @@ const TARGETS: [(&str, Target); 16] = [
     ("burst.lost", Target::AtMost(0.0)),
     ("burst.doubled", Target::AtMost(0.0)),
     ("recover.empty_redis_s", Target::AtMost(5.0)),
+    ("frames.p99_ms.1000", Target::AtMost(100.0)),
+    ("frames.p99_ms.5000", Target::AtMost(300.0)),
+    // The frame rate, whatever happens.
+    ("frames.posts_per_viewer_per_s", Target::AtMost(10.5)),
+    ("frame.bytes_ratio", Target::AtMost(1.2)),
+    ("sender.cpu_us_per_post", Target::AtMost(30.0)),
+    ("sender.times_cheaper_than_sdk", Target::AtLeast(5.0)),
+    ("resume.gaps", Target::AtMost(0.0)),
 ];
 
 #[derive(Serialize)]

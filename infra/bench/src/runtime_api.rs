@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The timeout of a function, the longest of the template; only a deadline that is told.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the environments of a run are given to do.
 pub trait Work: Send + Sync {

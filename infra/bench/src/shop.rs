@@ -43,7 +43,8 @@ pub struct Shop {
     pub broadcast: String,
     /// What is on air.
     pub products: Vec<String>,
-    what: &'static str,
+    /// What is said beside its progress.
+    pub what: &'static str,
 }
 
 /// Processes of `order-process`, and the queue they get orders from.
@@ -137,6 +138,7 @@ impl Shop {
             aws: self.aws.address,
             payments: self.payments.address,
             redis_port: self.redis.port,
+            connections: None,
         }
     }
 

@@ -31,6 +31,7 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
         aws,
         payments: aws,
         redis_port: 1,
+        connections: None,
     };
     for name in function::ALL {
         let [cpu, wall] = ["cpu", "wall"].map(|time| format!("init.{name}.{time}_ms"));

@@ -56,6 +56,12 @@ pub struct Payload {
     sha256: String,
 }
 
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl<T: Into<Bytes>> From<T> for Payload {
     fn from(bytes: T) -> Self {
         let bytes = bytes.into();

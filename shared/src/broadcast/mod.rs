@@ -1,6 +1,7 @@
 //! Running a broadcast: what its host and the shop's operators do.
 
 pub mod fence;
+pub mod moderation;
 pub mod snapshot;
 mod spotlight;
 pub mod trace;
@@ -19,7 +20,7 @@ use crate::{
     clock::{self, Timestamp},
     error::Error,
     id::{self, BroadcastId, ProductId},
-    room::{Rooms, Snapshot},
+    room::{Rooms, Snapshot, post::Post},
     stock::Source,
 };
 
@@ -40,6 +41,8 @@ pub struct Studio {
     pub fence: Fence,
     /// The rooms.
     pub rooms: Rooms,
+    /// How a person who is banned is put out.
+    pub post: Post,
 }
 
 /// Who asks, and the identity of the request: the same request, sent again, has the same.

@@ -37,7 +37,10 @@ pub fn shown_product(product: &Product, spotlight: &Spotlight) -> Value {
 }
 
 /// The room at this moment. A room that Redis has never heard of, or has forgotten, is written from the catalogue first; and
-/// where the gate does not know what is on air, it follows the ledger first.
+/// where the gate does not know what is on air, it follows the ledger first. What the host has decided about the chat is read
+/// last: it is never older than the sequence number of the snapshot.
+///
+/// Messages that were deleted are not in it. Those of people who were banned are: a ban is about what comes.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such broadcast, or a store failed.
@@ -47,11 +50,24 @@ pub async fn snapshot(
     fence: &Fence,
     broadcast: &BroadcastId,
 ) -> Result<Snapshot, Error> {
-    if let Some(snapshot) = rooms.snapshot(broadcast).await?
-        && whole(&snapshot)
-    {
-        return Ok(snapshot);
+    let mut snapshot = match rooms.snapshot(broadcast).await? {
+        Some(snapshot) if whole(&snapshot) => snapshot,
+        // Seldom, and deep: without the box, the future of every join would have room for it.
+        Some(_) | None => Box::pin(rebuilt(rooms, catalog, fence, broadcast)).await?,
+    };
+    for (member, value) in rooms.shown_moderation(catalog, broadcast).await? {
+        snapshot.body[member] = value;
     }
+    Ok(snapshot)
+}
+
+/// The room, after Redis has been told what it must know of it.
+async fn rebuilt(
+    rooms: &Rooms,
+    catalog: &Catalog,
+    fence: &Fence,
+    broadcast: &BroadcastId,
+) -> Result<Snapshot, Error> {
     let known = catalog.broadcast(broadcast).await?;
     let source = Source::Live(broadcast.clone());
     for spotlight in catalog

@@ -402,11 +402,8 @@ impl Studio {
             .gate
             .stock(&product.product_id, &[&source])
             .await?;
-        let remaining = stock
-            .first()
-            .copied()
-            .flatten()
-            .map_or(0, |stock| stock.left);
+        let stock = stock.first().copied().flatten();
+        let remaining = stock.map_or(0, |stock| stock.left.max(0));
         let spotlight = &self
             .show_in_room(broadcast, Some(product), spotlight)
             .await?;
@@ -421,6 +418,9 @@ impl Studio {
         } else {
             let mut shown = shown_product(product, spotlight);
             shown["remaining"] = json!(remaining);
+            if let Some(stock) = stock {
+                shown["version"] = json!(stock.version);
+            }
             Event::ProductSpotlight { product: shown }
         };
         self.rooms.append(broadcast, &[(None, event)], now).await?;

@@ -55,6 +55,7 @@ pub fn router(api: StudioApi) -> Router {
             "/broadcasts/{broadcast_id}/products/{product_id}",
             patch(change_spotlight).delete(close_spotlight),
         )
+        .route("/broadcasts/{broadcast_id}/moderation", post(moderate))
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .with_state(Arc::new(api))
@@ -173,6 +174,16 @@ async fn close_spotlight(
         let (broadcast, product) = (broadcast_id(&broadcast)?, product_id(&product)?);
         api.studio
             .close_spotlight(&request, &broadcast, &product)
+            .await
+    })
+    .await
+}
+
+async fn moderate(State(api): Api, Ids(id): Ids<String>, call: Call) -> Answer {
+    let body = parse_body(&call.body);
+    call.once(&api, &HOST, body, async |request, body| {
+        api.studio
+            .moderate(&request, &broadcast_id(&id)?, body)
             .await
     })
     .await

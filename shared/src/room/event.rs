@@ -3,7 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{auth::UserId, clock::Timestamp, id::ProductId, order::OrderView};
+use crate::{
+    auth::UserId,
+    clock::Timestamp,
+    error::{Error, Language},
+    id::ProductId,
+    order::OrderView,
+};
 
 /// One event of a room, as viewers read it. The latest-value events `inventory_update`, `like_count` and `viewer_count`
 /// are written by `frame.lua`, once a frame.
@@ -37,15 +43,33 @@ pub enum Event {
     },
     /// What became of an order; for its buyer alone.
     OrderResult(OrderView),
+    /// The host has moderated the room.
+    Moderation {
+        /// What was done: an action of `POST /broadcasts/{broadcast_id}/moderation`.
+        action: &'static str,
+        /// The message, the user, or the seconds that it is about.
+        target: Value,
+        /// The message that is pinned now, for who does not have it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<Value>,
+    },
     /// A message was refused; for its sender alone.
     Error {
         /// Of the contract's closed list.
-        code: &'static str,
+        code: String,
         /// Why, for a person.
         detail: String,
+        /// After how many seconds it may go well.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_s: Option<u64>,
     },
     /// The answer to a ping; for its sender alone.
     Pong,
+    /// The viewer is to leave and come back before API Gateway does it for them; for one viewer alone.
+    Reconnect {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// Why a product went off air.
@@ -61,6 +85,18 @@ pub enum ClosedReason {
 }
 
 impl Event {
+    /// What the sender of a message is told that was refused.
+    #[must_use]
+    pub fn refused(error: &Error, language: Language) -> Self {
+        let problem = error.problem(language).body;
+        let text = |member: &str| problem[member].as_str().unwrap_or_default().to_owned();
+        Self::Error {
+            code: text("code"),
+            detail: text("detail"),
+            retry_after_s: problem["retry_after_s"].as_u64(),
+        }
+    }
+
     /// The event as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {

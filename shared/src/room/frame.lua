@@ -1,61 +1,84 @@
 #!lua
 --[[
-frame: the pump's one call a frame. It settles the frame before, writes down what changed in stock, likes and viewers, and
+frame: a pump's one call a frame. It settles the frame before, writes down what changed in stock, likes and viewers, and
 claims the next frame; or it ends the pump, if there is nothing to send. Ending is decided here, where waking is decided
 too (`append`, `register`), so no wake can fall between them.
 
-A claimed frame is remembered until it is settled: the pump that replaces a dead one claims the same events again, so a
-viewer gets the same frame twice at worst, never one that overlaps.
+A Redis that does not remember the frame it gave this pump, or its viewers, has an older memory, or none (a replica took over).
+The room goes on above everything that screens have seen, not in their numbers, which would mean two things; nobody can resume
+from those; and the pump ends and sends its viewers away, who come back and get the room anew.
+
+A claimed frame is remembered until it is settled, and so is an answer that nothing is new, by which the pump catches up with who
+is behind: the pump that replaces a dead one claims the same events again, so a viewer gets the same frame twice at worst, never
+one that overlaps.
 
 KEYS[1]  room
 KEYS[2]  log
 KEYS[3]  gate of the broadcast
+KEYS[4]  people of the room
 ARGV[1]  token of the pump
 ARGV[2]  until when the lease goes, ms
 ARGV[3]  the sequence number up to which the last frame was sent, or ""
 ARGV[4]  the viewers version that frame was sent to, or ""
 ARGV[5]  "1" to end the pump if there is nothing to send
-ARGV[6]  events the log keeps
-ARGV[7]  the time as viewers read it
-ARGV[8]  people watching, or "" if not known yet
-ARGV[9]  now, ms: a room without a sequence starts there, in microseconds, above everything that screens have seen
+ARGV[6]  the time as viewers read it
+ARGV[7]  now, ms: a room without a sequence starts there, in microseconds, above everything that screens have seen
+ARGV[8]  shard
 
 Returns
-  {"lost"}                                              another pump has the lease
+  {"lost"}                                                     another pump has the lease
+  {"forgotten"}                                                Redis has forgotten what the caller has sent, and to whom
   {"ended"}
-  {"quiet", head, viewers version, served}              nothing to send
-  {"frame", head, viewers version, served, from, seq, to, event, ...}  the events after `from` up to `head`; `to` is a user or ""
+  {"quiet", head, viewers version, served, connections}        nothing to send
+  {"frame", head, viewers version, served, connections, from, seq, to, event, ...}
+                                                               the events after `from` up to `head`; `to` is a user or ""
 `served` is the viewers version that `from` was sent to: who registered later has only what came up to their registration.
+`connections` are those of all shards.
 ]]
-local room, log, gate = KEYS[1], KEYS[2], KEYS[3]
-assert(#KEYS == 3 and #ARGV == 9 and tonumber(ARGV[9]), 'frame: wrong arguments')
+local room, log, gate, people, shard = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[8]
+assert(#KEYS == 4 and #ARGV == 8 and tonumber(ARGV[7]), 'frame: wrong arguments')
 
 local state = {}
 local all = redis.call('HGETALL', room)
 for i = 1, #all, 2 do state[all[i]] = all[i + 1] end
-if state.pump ~= ARGV[1] then return {'lost'} end
+local function own(field) return field .. ':' .. shard end
+local is_holder, version = state[own('pump')] == ARGV[1], tonumber(state[own('viewers_version')] or 0)
+if ARGV[3] ~= '' and (version < tonumber(ARGV[4]) or
+  is_holder and state[own('sent')] ~= ARGV[3] and state[own('claimed')] ~= ARGV[3] or
+  (state[own('pump')] or '') == '') then
+  local floor = string.format('%.0f', math.max(state.seq or 0, ARGV[7] * 1000))
+  redis.call('HSET', room, 'seq', floor, 'floor', floor)
+  if is_holder then
+    redis.call('HSET', room, own('pump'), '', own('pump_until'), '0')
+    redis.call('HDEL', room, own('claimed'))
+  end
+  return {'forgotten'}
+end
+if not is_holder then return {'lost'} end
 
-local write = {'HSET', room, 'pump_until', ARGV[2]}
+local write = {'HSET', room, own('pump_until'), ARGV[2]}
 local function set(field, value)
   write[#write + 1], write[#write + 2] = field, value
   state[field] = value
 end
 if ARGV[3] ~= '' then
-  set('sent', ARGV[3])
-  set('served', ARGV[4])
-  if state.claimed and tonumber(state.claimed) <= tonumber(ARGV[3]) then
-    redis.call('HDEL', room, 'claimed')
-    state.claimed = nil
+  set(own('sent'), ARGV[3])
+  set(own('served'), ARGV[4])
+  local claimed = state[own('claimed')]
+  if claimed and tonumber(claimed) <= tonumber(ARGV[3]) then
+    redis.call('HDEL', room, own('claimed'))
+    state[own('claimed')] = nil
   end
 end
 
-local seq = tonumber(state.seq or ARGV[9] * 1000)
+local seq = tonumber(state.seq or ARGV[7] * 1000)
 local function append(event)
   seq = seq + 1
-  redis.call('XADD', log, 'MAXLEN', '~', ARGV[6], string.format('%.0f-0', seq), 'to', '', 'event', event)
+  redis.call('XADD', log, string.format('%.0f-0', seq), 'to', '', 'event', event)
 end
 
-if not state.claimed then
+local connections = 0
+if not state[own('claimed')] then
   for i = 1, #all, 2 do
     local product = string.match(all[i], '^product:(.+)$')
     if product then
@@ -66,7 +89,7 @@ if not state.claimed then
         left = string.format('%.0f', math.max(0, left))
         if left ~= shown_left then
           append('{"type":"inventory_update","product_id":"' .. product .. '","remaining":' .. left ..
-            ',"version":' .. version .. ',"timestamp":"' .. ARGV[7] .. '"}')
+            ',"version":' .. version .. ',"timestamp":"' .. ARGV[6] .. '"}')
           if left == '0' and shown_left then
             append('{"type":"product_closed","product_id":"' .. product .. '","reason":"sold_out"}')
           end
@@ -79,29 +102,32 @@ if not state.claimed then
     append('{"type":"like_count","count":' .. state.likes .. '}')
     set('likes_shown', state.likes)
   end
-  if ARGV[8] ~= '' and ARGV[8] ~= state.viewers_shown then
-    append('{"type":"viewer_count","count":' .. ARGV[8] .. '}')
-    set('viewers_shown', ARGV[8])
+  local watching = string.format('%d', redis.call('HLEN', people))
+  if watching ~= (state.viewers_shown or '0') then
+    append('{"type":"viewer_count","count":' .. watching .. '}')
+    set('viewers_shown', watching)
   end
   set('seq', string.format('%.0f', seq))
 end
-
-local viewers_version, sent, served = state.viewers_version or '0', state.sent or '0', state.served or '0'
-local head = state.claimed or state.seq
-if head == sent then
-  if ARGV[5] == '1' then
-    set('pump_until', '0')
-    set('pump', '')
-    redis.call(unpack(write))
-    return {'ended'}
-  end
-  redis.call(unpack(write))
-  return {'quiet', head, viewers_version, served}
+for i = 1, #all, 2 do
+  if string.find(all[i], '^connections:') then connections = connections + all[i + 1] end
 end
-set('claimed', head)
-redis.call(unpack(write))
 
-local answer = {'frame', head, viewers_version, served, sent}
+local viewers_version, sent = state[own('viewers_version')] or '0', state[own('sent')] or '0'
+local served = state[own('served')] or '0'
+local head = state[own('claimed')] or state.seq
+local around = string.format('%d', math.max(0, connections))
+if head == sent and ARGV[5] == '1' and not state[own('claimed')] then
+  set(own('pump_until'), '0')
+  set(own('pump'), '')
+  redis.call(unpack(write))
+  return {'ended'}
+end
+set(own('claimed'), head)
+redis.call(unpack(write))
+if head == sent then return {'quiet', head, viewers_version, served, around} end
+
+local answer = {'frame', head, viewers_version, served, around, sent}
 for _, entry in ipairs(redis.call('XRANGE', log, '(' .. sent .. '-0', head .. '-0')) do
   local n = #answer
   answer[n + 1], answer[n + 2], answer[n + 3] = string.match(entry[1], '^%d+'), entry[2][2], entry[2][4]

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use redis::{ErrorKind, RedisError, Script};
 
-use super::{LOG_LENGTH, Rooms};
-use crate::{clock::Timestamp, error::Error, id::BroadcastId, stock::Source};
+use super::{Rooms, Shard};
+use crate::{clock::Timestamp, error::Error, stock::Source};
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("frame.lua")));
 
@@ -20,11 +20,26 @@ pub struct LoggedEvent {
     pub json: String,
 }
 
+impl LoggedEvent {
+    /// Whether viewers wait for it more than for what is said: it goes first in a frame.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        let kind = self.json.strip_prefix(r#"{"type":""#);
+        let kind = kind.and_then(|rest| rest.split('"').next());
+        matches!(
+            kind,
+            Some("order_result" | "product_spotlight" | "product_closed")
+        )
+    }
+}
+
 /// The answer to a pump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// Another pump has the lease.
     Lost,
+    /// Redis has forgotten the lease, and viewers with it.
+    Forgotten,
     /// There was nothing to send, and the lease is given up.
     Ended,
     /// There is nothing to send.
@@ -35,6 +50,8 @@ pub enum Claim {
         viewers_version: u64,
         /// The viewers version that has `head`.
         served: u64,
+        /// Connections of the whole room.
+        connections: u64,
     },
     /// These events are to be sent.
     Frame {
@@ -46,6 +63,8 @@ pub enum Claim {
         viewers_version: u64,
         /// The viewers version that has `from`.
         served: u64,
+        /// Connections of the whole room.
+        connections: u64,
         /// Themselves.
         events: Vec<LoggedEvent>,
     },
@@ -62,24 +81,23 @@ pub struct Ask<'a> {
     pub sent: Option<(u64, u64)>,
     /// Whether to end if there is nothing to send.
     pub end: bool,
-    /// People watching, once it knows.
-    pub people: Option<usize>,
 }
 
 impl Rooms {
-    /// Settles the last frame of the room and claims the next.
+    /// Settles the last frame of the shard and claims the next.
     ///
     /// # Errors
     /// Redis did not answer; asking again is safe.
     pub async fn claim_frame(
         &self,
-        broadcast: &BroadcastId,
+        Shard { broadcast, number }: &Shard,
         ask: &Ask<'_>,
         now: Timestamp,
     ) -> Result<Claim, Error> {
         let mut call = SCRIPT.key(self.keys.room(broadcast));
         call.key(self.keys.log(broadcast))
             .key(self.keys.gate(&Source::Live(broadcast.clone())))
+            .key(self.keys.people(broadcast))
             .arg(ask.token)
             .arg(ask.until.millis())
             .arg(
@@ -90,20 +108,15 @@ impl Rooms {
                 viewers_version.to_string()
             }))
             .arg(u8::from(ask.end))
-            .arg(LOG_LENGTH)
             .arg(now.to_string())
-            .arg(
-                ask.people
-                    .map_or_else(String::new, |people| people.to_string()),
-            )
-            .arg(now.millis());
+            .arg(now.millis())
+            .arg(number);
         let answer: Vec<String> = self.redis.run(&call).await?;
         Ok(decode(answer)?)
     }
 }
 
 fn decode(answer: Vec<String>) -> Result<Claim, RedisError> {
-    let malformed = || RedisError::from((ErrorKind::Parse, "frame answered with something else"));
     let mut words = answer.into_iter();
     let word = words.next().ok_or_else(malformed)?;
     let mut number = || {
@@ -114,31 +127,45 @@ fn decode(answer: Vec<String>) -> Result<Claim, RedisError> {
     };
     Ok(match word.as_str() {
         "lost" => Claim::Lost,
+        "forgotten" => Claim::Forgotten,
         "ended" => Claim::Ended,
         "quiet" => Claim::Quiet {
             head: number()?,
             viewers_version: number()?,
             served: number()?,
+            connections: number()?,
         },
         "frame" => {
-            let (head, viewers_version, served, from) =
-                (number()?, number()?, number()?, number()?);
-            let mut events = Vec::new();
-            while let Some(seq) = words.next() {
-                events.push(LoggedEvent {
-                    seq: seq.parse().map_err(|_| malformed())?,
-                    to: words.next().filter(|user| !user.is_empty()),
-                    json: words.next().ok_or_else(malformed)?,
-                });
-            }
+            let (head, viewers_version, served, connections, from) =
+                (number()?, number()?, number()?, number()?, number()?);
             Claim::Frame {
                 from,
                 head,
                 viewers_version,
                 served,
-                events,
+                connections,
+                events: read_events(words)?,
             }
         }
         _ => return Err(malformed()),
     })
+}
+
+/// Events as a script answers with them: sequence number, user or "", JSON.
+pub(super) fn read_events(
+    mut words: impl Iterator<Item = String>,
+) -> Result<Vec<LoggedEvent>, RedisError> {
+    let mut events = Vec::new();
+    while let Some(seq) = words.next() {
+        events.push(LoggedEvent {
+            seq: seq.parse().map_err(|_| malformed())?,
+            to: words.next().filter(|user| !user.is_empty()),
+            json: words.next().ok_or_else(malformed)?,
+        });
+    }
+    Ok(events)
+}
+
+fn malformed() -> RedisError {
+    RedisError::from((ErrorKind::Parse, "a room answered with something else"))
 }

@@ -3,14 +3,27 @@
 leave: these connections are gone.
 
 KEYS[1]  room
-KEYS[2]  viewers
-ARGV     connection ids
+KEYS[2]  viewers of the shard
+KEYS[3]  people of the room
+ARGV[1]  shard
+then     connection ids
 
 Returns how many of them were registered. The viewer count follows with the room's next frame; leaving wakes no pump,
 because nobody waits for it.
 ]]
-assert(#KEYS == 2 and #ARGV >= 1, 'leave: wrong arguments')
+local room, viewers, people, shard = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+assert(#KEYS == 3 and #ARGV >= 2, 'leave: wrong arguments')
 
-local gone = redis.call('HDEL', KEYS[2], unpack(ARGV))
-if gone > 0 then redis.call('HINCRBY', KEYS[1], 'viewers_version', 1) end
+local gone = 0
+for i = 2, #ARGV do
+  local user = string.match(redis.call('HGET', viewers, ARGV[i]) or '', '^%d+ %d+ %S+ %d+ (.+)$')
+  if user then
+    gone = gone + redis.call('HDEL', viewers, ARGV[i])
+    if redis.call('HINCRBY', people, user, -1) <= 0 then redis.call('HDEL', people, user) end
+  end
+end
+if gone > 0 then
+  redis.call('HINCRBY', room, 'viewers_version:' .. shard, 1)
+  redis.call('HINCRBY', room, 'connections:' .. shard, -gone)
+end
 return gone

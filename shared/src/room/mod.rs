@@ -1,7 +1,7 @@
 //! The room of a broadcast: its log, its viewers, its frames.
 //!
 //! API Gateway has no broadcast, only one post a viewer; so a room sends few, full messages. All that happens is appended
-//! to one log under one sequence number, and one pump a room sends every viewer the events since its last frame.
+//! to one log under one sequence number, and one pump a shard of the room sends every viewer the events since its last frame.
 //!
 //! One hash a room, `{shop}:room:<broadcast>`:
 //!
@@ -9,25 +9,43 @@
 //! |---|---|
 //! | `broadcast`, `product:<id>` | the broadcast, and what is on air in it, as viewers read them (JSON) |
 //! | `seq` | sequence number of the last event; a room starts at the time in microseconds, so that screens never see a smaller one, even after Redis lost its memory |
+//! | `floor` | who has seen less begins anew: Redis once came back with an older memory |
 //! | `appended` | `<token> <head> <wake> ` a call: what the latest `append` calls were answered, for one that is repeated |
+//! | `noted` | `<ms>:<seq> ` a note, the newest in front: which event was the last one when; the log is cut by it |
+//! | `shards` | how many the room has; 1 at first |
+//! | `likes`, `chats` | counts |
+//! | `likes_shown`, `viewers_shown`, `shown:<product>` | the latest values viewers have been told |
+//!
+//! and for every shard, `:<shard>` behind its name:
+//!
+//! | field | value |
+//! |---|---|
 //! | `sent`, `claimed` | up to where frames are sent; up to where the frame goes that is being sent |
+//! | `served` | the viewers version that got what is sent |
 //! | `pump`, `pump_until` | token of the one pump, and the end of its lease (ms) |
 //! | `woken_at` | when a pump was called last (ms) |
-//! | `likes`, `chats`, `viewers_version` | counts |
-//! | `likes_shown`, `viewers_shown`, `shown:<product>` | the latest values viewers have been told |
+//! | `connections`, `viewers_version` | how many there are; grows when one comes or goes |
+//!
+//! Beside it stand `{shop}:log:<broadcast>`, a stream of the events; `{shop}:viewers:<broadcast>:<shard>`, a hash of connection
+//! id to `<cursor> <version> <unsure> <since ms> <user>`; and `{shop}:people:<broadcast>`, a hash of user to connections.
 
+pub mod chat;
+mod crowd;
+mod encode;
 pub mod event;
 mod frame;
 mod lease;
 pub mod post;
 pub mod pump;
+mod resume;
 pub mod socket;
+mod viewers;
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 pub use event::Event;
 pub use frame::{Ask, Claim, LoggedEvent};
-use redis::{RedisError, Script};
+use redis::Script;
 use serde_json::{Value, json};
 
 use crate::{
@@ -42,8 +60,8 @@ use crate::{
     stock::{Source, parse_stock},
 };
 
-/// Events a room's log keeps, about.
-const LOG_LENGTH: usize = 10_000;
+/// How long a room's log keeps an event at least, in milliseconds: who was away for less misses nothing.
+const LOG_MEMORY_MS: u64 = 130_000;
 /// Least time between two wakes of a room, in milliseconds.
 const WAKE_INTERVAL_MS: u64 = 100;
 /// Chat messages a newcomer gets, and how far back they are looked for.
@@ -52,8 +70,6 @@ const RECENT_EVENTS: usize = 500;
 
 static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
 static ENTER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("enter.lua")));
-static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("register.lua")));
-static LEAVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("leave.lua")));
 
 /// The rooms of one shop.
 #[derive(Clone)]
@@ -61,6 +77,7 @@ pub struct Rooms {
     redis: Redis,
     keys: Keys,
     wakes: Queue,
+    words: chat::Cache,
 }
 
 /// A room at one moment.
@@ -83,6 +100,7 @@ impl Rooms {
             redis,
             keys,
             wakes: Queue::new(aws, wake_queue_url),
+            words: chat::Cache::default(),
         }
     }
 
@@ -169,7 +187,7 @@ impl Rooms {
         call.key(self.keys.log(broadcast))
             .arg(now.millis())
             .arg(WAKE_INTERVAL_MS)
-            .arg(LOG_LENGTH)
+            .arg(LOG_MEMORY_MS)
             .arg(chats)
             .arg(likes)
             .arg(format!("{:016x}", fastrand::u64(..)));
@@ -177,20 +195,32 @@ impl Rooms {
             call.arg(to.as_ref().map_or("", UserId::as_str))
                 .arg(event.to_json());
         }
-        let (_head, wake): (u64, u8) = self.redis.run(&call).await?;
-        self.wake_if(wake == 1, broadcast).await
+        let (_head, wakes): (u64, String) = self.redis.run(&call).await?;
+        for number in wakes.split(',').filter_map(|shard| shard.parse().ok()) {
+            let broadcast = broadcast.clone();
+            self.wake(&Shard { broadcast, number }).await?;
+        }
+        Ok(())
     }
 
-    async fn wake_if(&self, due: bool, broadcast: &BroadcastId) -> Result<(), Error> {
-        if due {
-            self.wakes
-                .send(&Wake {
-                    broadcast_id: broadcast.clone(),
-                })
-                .await
-        } else {
-            Ok(())
-        }
+    async fn wake(&self, shard: &Shard) -> Result<(), Error> {
+        self.wakes.send(&Wake::of(shard, false)).await
+    }
+
+    /// Calls a pump for later, that sees whether the one of now is still there.
+    async fn watch(&self, shard: &Shard, after: Duration) -> Result<(), Error> {
+        self.wakes.send_after(&Wake::of(shard, true), after).await
+    }
+
+    /// Whether Redis knows the room.
+    ///
+    /// # Errors
+    /// Redis did not answer.
+    pub async fn is_known(&self, broadcast: &BroadcastId) -> Result<bool, Error> {
+        let mut read = redis::pipe();
+        read.hexists(self.keys.room(broadcast), "broadcast");
+        let (known,): (bool,) = self.redis.send(&read).await?;
+        Ok(known)
     }
 
     /// The room at this moment; `None` if Redis has never heard of the broadcast, or has forgotten it.
@@ -229,9 +259,10 @@ impl Rooms {
             }
             products.push(shown);
         }
+        let deleted = chat::deleted_in(latest.iter().map(|(_, event)| event.as_str()));
         let mut recent_chat = latest
             .iter()
-            .filter(|(to, event)| to.is_empty() && event.starts_with(r#"{"type":"chat""#))
+            .filter(|(_, event)| chat::id_of(event).is_some_and(|id| !deleted.contains(id)))
             .take(RECENT_CHATS)
             .map(|(_, event)| parse(event))
             .collect::<Result<Vec<Value>, Error>>()?;
@@ -251,74 +282,16 @@ impl Rooms {
         }))
     }
 
-    /// From now on the pump sends `connection` what comes after `cursor`.
-    ///
-    /// # Errors
-    /// Redis or the queue failed; asking again is safe.
-    pub async fn register(
-        &self,
-        broadcast: &BroadcastId,
-        connection: &str,
-        user: &UserId,
-        cursor: u64,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let mut call = REGISTER.key(self.keys.room(broadcast));
-        call.key(self.keys.viewers(broadcast))
-            .arg(now.millis())
-            .arg(WAKE_INTERVAL_MS)
-            .arg(connection)
-            .arg(cursor)
-            .arg(user.as_str());
-        let wake: u8 = self.redis.run(&call).await?;
-        self.wake_if(wake == 1, broadcast).await
-    }
-
-    /// These connections are gone.
-    ///
-    /// # Errors
-    /// Redis failed; asking again is safe.
-    pub async fn leave(&self, broadcast: &BroadcastId, connections: &[&str]) -> Result<(), Error> {
-        if connections.is_empty() {
-            return Ok(());
-        }
-        let mut call = LEAVE.key(self.keys.room(broadcast));
-        call.key(self.keys.viewers(broadcast));
-        for connection in connections {
-            call.arg(*connection);
-        }
-        let _gone: u64 = self.redis.run(&call).await?;
-        Ok(())
-    }
-
-    /// Everyone the pump serves.
-    async fn viewers(&self, broadcast: &BroadcastId) -> Result<Vec<Registered>, RedisError> {
-        let mut read = redis::pipe();
-        read.hgetall(self.keys.viewers(broadcast));
-        let (all,): (HashMap<String, String>,) = self.redis.send(&read).await?;
-        Ok(all
-            .into_iter()
-            .filter_map(|(connection, record)| {
-                let mut words = record.splitn(3, ' ');
-                let (cursor, version) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-                Some(Registered {
-                    connection,
-                    cursor,
-                    version,
-                    user: words.next()?.to_owned(),
-                })
-            })
-            .collect())
-    }
-
     /// Gives the lease of the running pump up and calls another.
-    async fn hand_over(&self, broadcast: &BroadcastId) -> Result<(), Error> {
+    async fn hand_over(&self, shard: &Shard) -> Result<(), Error> {
+        let (room, field) = (
+            self.keys.room(&shard.broadcast),
+            format!("pump_until:{}", shard.number),
+        );
         let mut write = redis::pipe();
-        write
-            .hset(self.keys.room(broadcast), "pump_until", 0)
-            .ignore();
+        write.hset(room, field, 0).ignore();
         self.redis.send::<()>(&write).await?;
-        self.wake_if(true, broadcast).await
+        self.wake(shard).await
     }
 
     /// The events after `after` up to `until`.
@@ -350,14 +323,13 @@ impl Rooms {
     }
 }
 
-/// A connection that the pump serves.
-struct Registered {
-    connection: String,
-    /// The sequence number it had when it registered.
-    cursor: u64,
-    /// The viewers version its registration made.
-    version: u64,
-    user: String,
+/// A part of a room, with a pump of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Of which room.
+    pub broadcast: BroadcastId,
+    /// Which, from 0.
+    pub number: u8,
 }
 
 /// The message that calls a pump.
@@ -365,6 +337,22 @@ struct Registered {
 pub struct Wake {
     /// Whose room has something to say.
     pub broadcast_id: BroadcastId,
+    /// To which of its shards.
+    #[serde(default)]
+    pub shard: u8,
+    /// Whether it was sent by a pump that is to be replaced if it died.
+    #[serde(default)]
+    pub watch: bool,
+}
+
+impl Wake {
+    fn of(shard: &Shard, watch: bool) -> Self {
+        Self {
+            broadcast_id: shard.broadcast.clone(),
+            shard: shard.number,
+            watch,
+        }
+    }
 }
 
 fn parse(text: &str) -> Result<Value, Error> {

@@ -1,34 +1,35 @@
-//! The pump: the one runner that sends a room's frames.
+//! The pump: the one runner that sends the frames of a shard of a room.
 //!
-//! It starts on a wake, holds the room's lease so that order is kept, sends one frame a viewer an interval, and ends when
-//! the room is idle. A wake that finds a pump running is done. A pump that dies is replaced when its lease has ended.
+//! It starts on a wake, holds the shard's lease so that order is kept, sends one frame a viewer an interval, and ends when
+//! the room is idle. A wake that finds a pump running is done. While it sends, a pump calls its successor for a little later,
+//! again and again: if it dies, the next of these calls finds its lease ended and takes over, whether anything happens in the
+//! room or not.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use tokio::time::{Instant, interval_at, sleep_until};
 
-use super::{
-    Claim, LoggedEvent, Rooms, Wake,
-    frame::Ask,
-    post::{Post, Posted},
-};
-use crate::{clock, error::Error, id::BroadcastId};
+use super::{Claim, LoggedEvent, Rooms, Shard, Wake, crowd::Crowd, frame::Ask, post::Post};
+use crate::{clock, error::Error};
 
 /// Time between two frames of a small room.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
-/// Posts under way at once.
-const POSTS_AT_ONCE: usize = 64;
 /// How long a lease goes without being renewed.
-const LEASE: Duration = Duration::from_secs(3);
+pub const LEASE: Duration = Duration::from_millis(1_500);
+/// How often a lease is renewed while a frame takes long.
+const RENEWAL: Duration = Duration::from_millis(500);
+/// How often a pump calls a successor, and for when: later than its lease could go on if it died right after the call.
+const WATCH: Duration = Duration::from_secs(1);
+const WATCH_DELAY: Duration = Duration::from_secs(3);
+/// Connections that are closed at once.
+const CLOSED_AT_ONCE: usize = 32;
 /// How long a room says nothing before its pump ends.
 const IDLE: Duration = Duration::from_secs(2);
 /// How long one pump runs before it hands over. Less than the function's timeout by more than a frame takes.
 const SHIFT: Duration = Duration::from_secs(45);
 
-/// Sends a room's frames.
+/// Sends frames.
 pub struct Pump {
     rooms: Rooms,
     post: Post,
@@ -37,9 +38,14 @@ pub struct Pump {
     callback_budget: u64,
 }
 
-struct Viewer {
-    user: String,
-    cursor: u64,
+/// The frame a pump is at.
+struct Current {
+    from: u64,
+    head: u64,
+    viewers_version: u64,
+    served: u64,
+    connections: u64,
+    events: Vec<LoggedEvent>,
 }
 
 impl Pump {
@@ -53,229 +59,195 @@ impl Pump {
         }
     }
 
-    /// Serves the room of a wake until it is idle, or hands over to another pump.
+    /// Serves the shard of a wake until the room is idle, or hands over to another pump.
     ///
     /// # Errors
     /// Redis or the queue failed; the queue brings the wake again.
     pub async fn run(&self, wake: Wake) -> Result<(), Error> {
-        let broadcast = wake.broadcast_id;
+        let shard = Shard {
+            broadcast: wake.broadcast_id,
+            number: wake.shard,
+        };
         let token = format!("{:016x}", fastrand::u64(..));
         let started = clock::now();
-        if !self
-            .rooms
-            .lease(&broadcast, &token, started, started + LEASE)
-            .await?
-        {
+        let leased = self.rooms.lease(&shard, &token, started, started + LEASE);
+        if !leased.await? {
             return Ok(());
         }
-        let mut viewers = HashMap::<String, Viewer>::new();
-        let (mut sent, mut version, mut people) = (None, None, None);
-        let mut busy_at = started;
+        let mut crowd = Crowd::new(&self.post);
+        let (mut sent, mut version) = (None, None);
+        // Whoever only looks whether the last pump died has not heard of anything to wait for.
+        let mut busy_at = (!wake.watch).then_some(started);
+        let mut watched_at = None;
         let mut frames = 0_u32;
         loop {
-            let now = clock::now();
+            let (now, began) = (clock::now(), Instant::now());
             let over = now.since(started) >= SHIFT;
+            let idle = busy_at.is_none_or(|busy_at| now.since(busy_at) >= IDLE);
+            let pending = sent.is_some_and(|(head, _)| crowd.is_behind(head));
             let ask = Ask {
                 token: &token,
                 until: now + LEASE,
                 sent,
-                end: over || now.since(busy_at) >= IDLE,
-                people,
+                end: over || (idle && !pending),
             };
-            let (from, head, viewers_version, served, events) =
-                match self.rooms.claim_frame(&broadcast, &ask, now).await? {
-                    Claim::Lost | Claim::Ended => break,
-                    // The claim stays: the next pump sends this frame.
-                    Claim::Frame { .. } if over => {
-                        self.rooms.hand_over(&broadcast).await?;
-                        break;
-                    }
-                    Claim::Quiet {
-                        head,
-                        viewers_version,
-                        served,
-                    } => (head, head, viewers_version, served, Vec::new()),
-                    Claim::Frame {
-                        from,
-                        head,
-                        viewers_version,
-                        served,
-                        events,
-                    } => {
-                        busy_at = now;
-                        (from, head, viewers_version, served, events)
-                    }
-                };
-            if version != Some(viewers_version) {
-                self.reload(&broadcast, &mut viewers, from, served).await?;
-                version = Some(viewers_version);
-                people = Some(
-                    viewers
-                        .values()
-                        .map(|viewer| viewer.user.as_str())
-                        .collect::<HashSet<_>>()
-                        .len(),
-                );
-                busy_at = now;
+            let claim = self.rooms.claim_frame(&shard, &ask, now).await?;
+            let news = matches!(claim, Claim::Frame { .. });
+            if claim == Claim::Forgotten {
+                self.send_away(&crowd.connections()).await;
+                self.rooms.wake(&shard).await?;
             }
-            self.send_frame(&broadcast, &mut viewers, from, head, events)
-                .await?;
+            let Some(frame) = current(claim) else { break };
+            if over {
+                // The claim stays: the next pump sends this frame.
+                self.rooms.hand_over(&shard).await?;
+                break;
+            }
+            if version != Some(frame.viewers_version) {
+                let registered = self.rooms.viewers(&shard, now).await?;
+                let claimed = version.is_none().then_some(frame.head);
+                crowd.reload(registered, (frame.from, frame.served), claimed);
+                version = Some(frame.viewers_version);
+                busy_at = Some(now);
+            }
+            if news {
+                busy_at = Some(now);
+            }
+            if busy_at == Some(now)
+                && watched_at.is_none_or(|watched_at| now.since(watched_at) >= WATCH)
+            {
+                self.rooms.watch(&shard, WATCH_DELAY).await?;
+                watched_at = Some(now);
+            }
+            let pace = self.pace(frame.connections);
+            let head = frame.head;
+            sent = Some((head, frame.viewers_version));
+            self.plan(&shard, &mut crowd, frame).await?;
+            if !self.send(&shard, &token, &mut crowd, began + pace).await? {
+                break;
+            }
+            self.settle(&shard, &mut crowd, head).await?;
             frames += 1;
-            sent = Some((head, viewers_version));
-            let paced =
-                Duration::from_secs(1).mul_f64(viewers.len() as f64 / self.callback_budget as f64);
-            tokio::time::sleep(
-                FRAME_INTERVAL
-                    .max(paced)
-                    .saturating_sub(clock::now().since(now)),
-            )
-            .await;
-        }
-        tracing::info!(broadcast.id = %broadcast, frames, viewers = viewers.len(), "pump ended");
-        Ok(())
-    }
-
-    /// Takes over who is registered. Whom this pump does not know yet has the room up to `sent` if the viewers version
-    /// `served` had them, else up to their registration.
-    async fn reload(
-        &self,
-        broadcast: &BroadcastId,
-        viewers: &mut HashMap<String, Viewer>,
-        sent: u64,
-        served: u64,
-    ) -> Result<(), Error> {
-        let mut known = std::mem::take(viewers);
-        for registered in self.rooms.viewers(broadcast).await? {
-            let cursor = if registered.version <= served {
-                registered.cursor.max(sent)
-            } else {
-                registered.cursor
-            };
-            let viewer = known.remove(&registered.connection).unwrap_or(Viewer {
-                user: registered.user,
-                cursor,
-            });
-            viewers.insert(registered.connection, viewer);
-        }
-        Ok(())
-    }
-
-    async fn send_frame(
-        &self,
-        broadcast: &BroadcastId,
-        viewers: &mut HashMap<String, Viewer>,
-        from: u64,
-        head: u64,
-        events: Vec<LoggedEvent>,
-    ) -> Result<(), Error> {
-        let behind = viewers
-            .values()
-            .map(|viewer| viewer.cursor)
-            .min()
-            .unwrap_or(head);
-        let mut log = if behind < from {
-            self.rooms.log(broadcast, behind, from).await?
-        } else {
-            Vec::new()
-        };
-        log.extend(events);
-
-        let private: HashSet<&str> = log.iter().filter_map(|event| event.to.as_deref()).collect();
-        let mut shared = BTreeMap::<u64, Option<String>>::new();
-        let mut posts = Vec::new();
-        for (connection, viewer) in viewers.iter().filter(|(_, viewer)| viewer.cursor < head) {
-            let frame = if private.contains(viewer.user.as_str()) {
-                encode(&log, viewer.cursor, head, Some(&viewer.user))
-            } else {
-                shared
-                    .entry(viewer.cursor)
-                    .or_insert_with(|| encode(&log, viewer.cursor, head, None))
-                    .clone()
-            };
-            posts.push((connection.clone(), frame));
-        }
-
-        let outcomes: Vec<(String, Posted)> = stream::iter(posts)
-            .map(|(connection, frame)| async move {
-                let posted = match frame {
-                    Some(frame) => self.post.send(&connection, &frame).await,
-                    None => Posted::Delivered,
-                };
-                (connection, posted)
-            })
-            .buffer_unordered(POSTS_AT_ONCE)
-            .collect()
-            .await;
-
-        let mut gone = Vec::new();
-        for (connection, posted) in outcomes {
-            match posted {
-                Posted::Delivered => {
-                    if let Some(viewer) = viewers.get_mut(&connection) {
-                        viewer.cursor = head;
-                    }
-                }
-                Posted::Gone => gone.push(connection),
-                // Their cursor stays: the next frame has what this one had.
-                Posted::Slow => {}
-                Posted::Failed(error) => {
-                    tracing::warn!(error = %error, "a frame was not delivered")
+            let next = began + pace;
+            loop {
+                tokio::select! {
+                    () = crowd.next() => {}
+                    () = sleep_until(next) => break,
                 }
             }
         }
-        for connection in &gone {
-            viewers.remove(connection);
+        tracing::info!(broadcast.id = %shard.broadcast, shard = shard.number, frames, viewers = crowd.len(), "pump ended");
+        Ok(())
+    }
+
+    /// Time between two frames of a room of so many connections.
+    fn pace(&self, connections: u64) -> Duration {
+        let posts = connections as f64 / self.callback_budget as f64;
+        FRAME_INTERVAL.max(Duration::from_secs(1).mul_f64(posts))
+    }
+
+    async fn plan(
+        &self,
+        shard: &Shard,
+        crowd: &mut Crowd<'_>,
+        frame: Current,
+    ) -> Result<(), Error> {
+        let Current {
+            from, head, events, ..
+        } = frame;
+        let behind = crowd.behind().unwrap_or(head);
+        let mut log = Vec::new();
+        if behind < from {
+            log = self.rooms.log(&shard.broadcast, behind, from).await?;
         }
-        self.rooms
-            .leave(
-                broadcast,
-                &gone.iter().map(String::as_str).collect::<Vec<_>>(),
-            )
-            .await
+        log.extend(events);
+        // Numbers are given without gaps: what is missing before the first of them is forgotten.
+        let forgotten = log.first().map_or(behind, |event| event.seq - 1);
+        crowd.plan(&log, head, forgotten);
+        Ok(())
+    }
+
+    /// Posts until everybody has been posted to, and for no longer than `until` to whoever does not answer. Returns whether
+    /// the lease is still this pump's.
+    async fn send(
+        &self,
+        shard: &Shard,
+        token: &str,
+        crowd: &mut Crowd<'_>,
+        until: Instant,
+    ) -> Result<bool, Error> {
+        let mut renewal = interval_at(Instant::now() + RENEWAL, RENEWAL);
+        loop {
+            let all_started = crowd.start();
+            if crowd.is_idle() || (all_started && Instant::now() >= until) {
+                return Ok(true);
+            }
+            tokio::select! {
+                () = crowd.next() => {}
+                () = sleep_until(until), if all_started => {}
+                _ = renewal.tick() => {
+                    let now = clock::now();
+                    if !self.rooms.renew(shard, token, now, now + LEASE).await? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes connections; their viewers come back and hear where they are.
+    async fn send_away(&self, connections: &[String]) {
+        let closing = stream::iter(connections).map(|connection| self.post.close(connection));
+        let mut closed = closing.buffer_unordered(CLOSED_AT_ONCE);
+        while let Some(outcome) = closed.next().await {
+            if let Err(error) = outcome {
+                tracing::warn!(error = %error, "a viewer was not sent away");
+            }
+        }
+    }
+
+    /// Writes down what another pump has to know before the frame up to `head` counts as sent.
+    async fn settle(&self, shard: &Shard, crowd: &mut Crowd<'_>, head: u64) -> Result<(), Error> {
+        let (gone, too_slow) = crowd.settle();
+        self.send_away(&too_slow).await;
+        let left: Vec<&str> = gone.iter().chain(&too_slow).map(String::as_str).collect();
+        self.rooms.leave(shard, &left).await?;
+        let notes = crowd.notes(head);
+        self.rooms.note_behind(shard, &notes).await
     }
 }
 
-/// One frame: the events after `after` that are for everyone or for `user`; `None` if there are none.
-fn encode(log: &[LoggedEvent], after: u64, head: u64, user: Option<&str>) -> Option<String> {
-    let mut frame = format!(r#"{{"type":"frame","seq":{head},"events":["#);
-    let mut any = false;
-    for event in log
-        .iter()
-        .filter(|event| event.seq > after && (event.to.is_none() || event.to.as_deref() == user))
-    {
-        if any {
-            frame.push(',');
-        }
-        frame.push_str(&event.json);
-        any = true;
-    }
-    frame.push_str("]}");
-    any.then_some(frame)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(seq: u64, to: Option<&str>) -> LoggedEvent {
-        LoggedEvent {
-            seq,
-            to: to.map(str::to_owned),
-            json: format!(r#"{{"n":{seq}}}"#),
-        }
-    }
-
-    #[test]
-    fn a_frame_has_what_is_new_and_meant_for_its_viewer() {
-        let log = [event(1, None), event(2, Some("u1")), event(3, None)];
-        assert_eq!(
-            encode(&log, 0, 3, None).as_deref(),
-            Some(r#"{"type":"frame","seq":3,"events":[{"n":1},{"n":3}]}"#)
-        );
-        assert_eq!(
-            encode(&log, 1, 3, Some("u1")).as_deref(),
-            Some(r#"{"type":"frame","seq":3,"events":[{"n":2},{"n":3}]}"#)
-        );
-        assert_eq!(encode(&log, 3, 3, None), None);
+/// What a pump has to send; `None` if it is to end.
+fn current(claim: Claim) -> Option<Current> {
+    match claim {
+        Claim::Lost | Claim::Forgotten | Claim::Ended => None,
+        Claim::Quiet {
+            head,
+            viewers_version,
+            served,
+            connections,
+        } => Some(Current {
+            from: head,
+            head,
+            viewers_version,
+            served,
+            connections,
+            events: Vec::new(),
+        }),
+        Claim::Frame {
+            from,
+            head,
+            viewers_version,
+            served,
+            connections,
+            events,
+        } => Some(Current {
+            from,
+            head,
+            viewers_version,
+            served,
+            connections,
+            events,
+        }),
     }
 }

@@ -3,11 +3,16 @@
 use std::{collections::HashMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Event, Rooms, post::Post};
+use super::{
+    Event, LoggedEvent, Rooms, Shard,
+    chat::{self, Refusal, Speaker},
+    encode::frames,
+    post::{Post, Posted},
+};
 use crate::{
-    auth::{Caller, Tokens, UserId},
+    auth::{Caller, Role, Tokens, UserId},
     broadcast::{fence::Fence, snapshot::snapshot},
     catalog::Catalog,
     clock::{self, Timestamp},
@@ -17,8 +22,6 @@ use crate::{
     keys::Keys,
 };
 
-/// How long a chat message may be, in Unicode scalar values.
-pub const MAX_CHAT: usize = 200;
 /// How many likes one message may bring.
 pub const MAX_LIKES: u32 = 50;
 /// How long API Gateway keeps a connection, and a little more: what is known of it is forgotten then.
@@ -76,11 +79,12 @@ enum Message {
         last_seq: Option<u64>,
     },
     Chat {
-        message: String,
+        #[serde(default)]
+        message: Value,
     },
     Like {
         #[serde(default)]
-        count: Option<u32>,
+        count: Option<u64>,
     },
     Ping,
 }
@@ -91,9 +95,15 @@ struct Connected {
     broadcast_id: BroadcastId,
     user_id: UserId,
     name: String,
+    /// Whether they host broadcasts. Not known of a connection that an older version let in.
+    #[serde(default)]
+    host: bool,
     language: String,
     /// The sequence number the viewer had at its join; a direct answer carries it, as it may not run ahead of the frames.
     cursor: u64,
+    /// The shard of the room it joined.
+    #[serde(default)]
+    shard: Option<u8>,
 }
 
 /// Serves connections.
@@ -157,7 +167,9 @@ impl Sockets {
         let broadcast = parameter("broadcast_id")
             .and_then(|id| id.parse::<BroadcastId>().ok())
             .ok_or_else(|| Error::invalid("broadcast_id", "the id of a broadcast"))?;
-        snapshot(&self.rooms, &self.catalog, &self.fence, &broadcast).await?;
+        if !self.rooms.is_known(&broadcast).await? {
+            snapshot(&self.rooms, &self.catalog, &self.fence, &broadcast).await?;
+        }
         let language = event
             .headers
             .iter()
@@ -165,6 +177,16 @@ impl Sockets {
             .find(|(name, _)| name.eq_ignore_ascii_case("accept-language"))
             .map(|(_, value)| value.chars().take(100).collect())
             .unwrap_or_default();
+        self.rooms
+            .admit(
+                &self.catalog,
+                &broadcast,
+                &caller.user_id,
+                connection,
+                clock::now(),
+            )
+            .await?;
+        let host = caller.role >= Role::Broadcaster;
         let Caller { user_id, name, .. } = caller;
         self.remember(
             connection,
@@ -172,20 +194,34 @@ impl Sockets {
                 broadcast_id: broadcast,
                 user_id,
                 name,
+                host,
                 language,
                 cursor: 0,
+                shard: None,
             },
         )
         .await
     }
 
     async fn disconnect(&self, connection: &str) -> Result<(), Error> {
-        if let Some(connected) = self.recall(connection).await? {
-            self.rooms
-                .leave(&connected.broadcast_id, &[connection])
-                .await?;
+        if let Some(Connected {
+            broadcast_id: broadcast,
+            user_id: user,
+            shard,
+            ..
+        }) = self.recall(connection).await?
+        {
+            let person = self.keys.person(&broadcast, &user);
+            if let Some(number) = shard {
+                let shard = Shard { broadcast, number };
+                self.rooms.leave(&shard, &[connection]).await?;
+            }
             let mut forget = redis::pipe();
-            forget.del(self.keys.connection(connection)).ignore();
+            forget
+                .del(self.keys.connection(connection))
+                .ignore()
+                .zrem(person, connection)
+                .ignore();
             self.redis.send::<()>(&forget).await?;
         }
         Ok(())
@@ -193,49 +229,33 @@ impl Sockets {
 
     async fn message(&self, connection: &str, body: &str) -> Result<(), Error> {
         let Some(mut connected) = self.recall(connection).await? else {
-            return Ok(());
+            // Redis has forgotten who this is: their viewer comes back with a token.
+            return self.post.close(connection).await;
         };
         let language = Language::from_header(Some(&connected.language));
         let now = clock::now();
-        let refusal = match serde_json::from_str::<Message>(body) {
+        let outcome = match serde_json::from_str::<Message>(body) {
             Ok(Message::Join { last_seq }) => {
-                return self.join(connection, &mut connected, last_seq, now).await;
+                self.join(connection, &mut connected, last_seq, now).await
             }
-            Ok(Message::Chat { message }) => match check_chat(&message) {
-                Ok(()) => return self.chat(&connected, message, now).await,
-                Err(error) => error,
-            },
-            Ok(Message::Like { count }) => match count.unwrap_or(1) {
-                0 => return Ok(()),
-                count => {
-                    return self
-                        .rooms
-                        .like(&connected.broadcast_id, count.min(MAX_LIKES), now)
-                        .await;
-                }
-            },
-            Ok(Message::Ping) => {
-                return self.answer(connection, connected.cursor, Event::Pong).await;
-            }
-            Err(_) => Error::invalid("type", "join, chat, like, ping"),
+            Ok(Message::Chat {
+                message: Value::String(message),
+            }) => self.chat(&connected, &message, now).await,
+            Ok(Message::Chat { .. }) => Err(Error::Refused(Refusal::NotText)),
+            Ok(Message::Like { count }) => self.like(&connected, count.unwrap_or(1), now).await,
+            Ok(Message::Ping) => self.answer(connection, connected.cursor, Event::Pong).await,
+            Err(_) => Err(Error::invalid("type", "join, chat, like, ping")),
         };
-        let problem = refusal.problem(language);
-        let detail = problem.body["detail"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        self.answer(
-            connection,
-            connected.cursor,
-            Event::Error {
-                code: "invalid_request",
-                detail,
-            },
-        )
-        .await
+        match outcome {
+            Err(error) if error.is_callers() => {
+                let refused = Event::refused(&error, language);
+                self.answer(connection, connected.cursor, refused).await
+            }
+            outcome => outcome,
+        }
     }
 
-    /// Answers with the snapshot, or with the missed events if the log still has them all; then the pump takes over. The
+    /// Answers with the snapshot, or with the missed events if the log still has them all; then a pump takes over. The
     /// connection is registered after that answer, so no frame can come before it; what happens in between is in the log.
     async fn join(
         &self,
@@ -245,74 +265,110 @@ impl Sockets {
         now: Timestamp,
     ) -> Result<(), Error> {
         let broadcast = connected.broadcast_id.clone();
-        let room = snapshot(&self.rooms, &self.catalog, &self.fence, &broadcast).await?;
-        let head = room.seq;
+        let (user, catalog) = (&connected.user_id, &self.catalog);
+        self.rooms
+            .admit(catalog, &broadcast, user, connection, now)
+            .await?;
+        let reconnect_at = now + Duration::from_secs(fastrand::u64(RECONNECT_AFTER_S));
         let missed = match last_seq {
-            Some(seen) if seen <= head => {
-                let missed = self.rooms.log(&broadcast, seen, head).await?;
-                (u64::try_from(missed.len()).ok() == Some(head - seen)).then_some(missed)
-            }
-            _ => None,
+            Some(seen) => self.rooms.resume(&broadcast, seen).await?,
+            None => None,
         };
-        let events = match missed {
-            Some(missed) => missed
-                .into_iter()
-                .filter(|event| {
-                    event
-                        .to
-                        .as_deref()
-                        .is_none_or(|user| user == connected.user_id.as_str())
-                })
-                .map(|event| event.json)
-                .collect::<Vec<_>>()
-                .join(","),
+        let (head, frames) = match missed {
+            Some((head, mut events)) => {
+                let deleted = chat::deleted_in(events.iter().map(|event| event.json.as_str()));
+                events.retain(|event| {
+                    chat::id_of(&event.json).is_none_or(|id| !deleted.contains(id))
+                });
+                let at = Event::Reconnect { at: reconnect_at };
+                events.push(LoggedEvent {
+                    seq: head,
+                    to: None,
+                    json: at.to_json(),
+                });
+                (head, frames(&events, (0, head), Some(user.as_str())))
+            }
             None => {
+                let room = snapshot(&self.rooms, catalog, &self.fence, &broadcast).await?;
                 let mut init = room.body;
                 init["type"] = json!("init");
                 init["heartbeat_s"] = json!(HEARTBEAT_S);
-                init["reconnect_at"] =
-                    json!(now + Duration::from_secs(fastrand::u64(RECONNECT_AFTER_S)));
-                init.to_string()
+                init["reconnect_at"] = json!(reconnect_at);
+                let init = LoggedEvent {
+                    seq: room.seq,
+                    to: None,
+                    json: init.to_string(),
+                };
+                (room.seq, frames(&[init], (0, room.seq), None))
             }
         };
-        self.post
-            .send(
-                connection,
-                &format!(r#"{{"type":"frame","seq":{head},"events":[{events}]}}"#),
-            )
-            .await;
-        connected.cursor = head;
-        self.remember(connection, connected).await?;
-        self.rooms
-            .register(&broadcast, connection, &connected.user_id, head, now)
-            .await
+        for frame in frames {
+            match self.post.send_frame(connection, &frame.payload).await {
+                Posted::Delivered => {}
+                Posted::Gone => return Ok(()),
+                Posted::Slow | Posted::Refused(_) | Posted::Unknown(_) => {
+                    // Whoever is told nothing more sees it at once, and comes back; a viewer with a gap would not.
+                    return self.post.close(connection).await;
+                }
+            }
+        }
+        let shard = self
+            .rooms
+            .register(&broadcast, connection, user, head, connected.shard, now)
+            .await?;
+        (connected.cursor, connected.shard) = (head, Some(shard));
+        self.remember(connection, connected).await
     }
 
+    /// Who is connected may speak, joined or not: API Gateway may bring two messages of one connection in any order, and a
+    /// message that overtakes its `join` is no fault of its sender.
     async fn chat(
         &self,
         connected: &Connected,
-        message: String,
+        message: &str,
         now: Timestamp,
     ) -> Result<(), Error> {
+        let (broadcast, speaker) = (
+            &connected.broadcast_id,
+            Speaker {
+                user: &connected.user_id,
+                host: connected.host,
+            },
+        );
+        let message = self
+            .rooms
+            .hear(&self.catalog, broadcast, speaker, message, now)
+            .await?;
         let chat = Event::Chat {
-            id: format!("{:x}-{:08x}", now.millis(), fastrand::u32(..)),
+            id: chat::message_id(now),
             user_id: connected.user_id.clone(),
             name: connected.name.clone(),
             message,
             timestamp: now,
         };
-        self.rooms
-            .append(&connected.broadcast_id, &[(None, chat)], now)
-            .await
+        self.rooms.append(broadcast, &[(None, chat)], now).await
+    }
+
+    /// Counts likes, within what one message may bring and one person may do. The rest is passed over in silence.
+    async fn like(&self, connected: &Connected, count: u64, now: Timestamp) -> Result<(), Error> {
+        let (broadcast, user) = (&connected.broadcast_id, &connected.user_id);
+        let likes = u32::try_from(count).unwrap_or(MAX_LIKES).min(MAX_LIKES);
+        if likes == 0 {
+            return Ok(());
+        }
+        match self
+            .rooms
+            .likes_that_count(broadcast, user, likes, now)
+            .await?
+        {
+            0 => Ok(()),
+            likes => self.rooms.like(broadcast, likes, now).await,
+        }
     }
 
     async fn answer(&self, connection: &str, seq: u64, event: Event) -> Result<(), Error> {
-        let frame = format!(
-            r#"{{"type":"frame","seq":{seq},"events":[{}]}}"#,
-            event.to_json()
-        );
         // A viewer who cannot be reached has nothing to be told.
-        let _posted = self.post.send(connection, &frame).await;
+        let _posted = self.post.send(connection, &direct(seq, &event)).await;
         Ok(())
     }
 
@@ -341,23 +397,16 @@ impl Sockets {
     }
 }
 
-fn check_chat(message: &str) -> Result<(), Error> {
-    match message.chars().count() {
-        1..=MAX_CHAT => Ok(()),
-        _ => Err(Error::invalid("message", format!("1..={MAX_CHAT}"))),
-    }
+/// A frame for one connection alone: it does not go beyond `seq`, which the viewer has.
+#[must_use]
+pub fn direct(seq: u64, event: &Event) -> String {
+    let event = event.to_json();
+    format!(r#"{{"type":"frame","seq":{seq},"events":[{event}]}}"#)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_chat_is_counted_in_characters_not_bytes() {
-        assert!(check_chat(&"가".repeat(MAX_CHAT)).is_ok());
-        assert!(check_chat(&"가".repeat(MAX_CHAT + 1)).is_err());
-        assert!(check_chat("").is_err());
-    }
 
     #[test]
     fn the_events_of_api_gateway_are_understood() {

@@ -680,10 +680,18 @@ impl World {
             clock::put_ahead(QUIET_STEP);
             self.collect();
             self.note_in_flight();
-            let report = self.shop.reconcile.run().await;
-            let report = report.map_err(|error| {
-                Violation::new(Promise::Drift, format!("reconcile fails for good: {error}"))
-            })?;
+            let report = match self.shop.reconcile.run().await {
+                Ok(report) => report,
+                // A machine that is busy elsewhere makes it time out once.
+                Err(_) if runs + 1 < QUIET_RUNS => {
+                    runs += 1;
+                    continue;
+                }
+                Err(error) => {
+                    let text = format!("reconcile fails for good: {error}");
+                    return Err(Violation::new(Promise::Drift, text));
+                }
+            };
             tally.operations += 1;
             tally.repaired += report.drift;
             check::drift(self, &report)?;

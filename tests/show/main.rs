@@ -1,10 +1,14 @@
 //! The deployed local stack: the same template, the same binaries, separate processes, reached as a client reaches them.
 
+mod room_client;
+mod viewer;
+
 use futures::{SinkExt, StreamExt};
-use onepool_tests::{PATIENCE, Stack, onepool_live, wait_for};
+use onepool_tests::{AsyncApi, PATIENCE, Stack, onepool_live, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
+use viewer::Viewer;
 
 #[tokio::test]
 async fn every_show_ends_with_books_buyers_and_screens_agreeing() {
@@ -28,44 +32,22 @@ async fn every_show_ends_with_books_buyers_and_screens_agreeing() {
 #[tokio::test]
 async fn the_contract_holds_over_the_wire() {
     let stack = Stack::start("contract").await;
-    a_viewer_sees_and_hears_what_the_poll_says(&stack).await;
+    let written = AsyncApi::read();
+    a_viewer_sees_and_hears_what_the_poll_says(&stack, &written).await;
+    viewer::all_that_is_heard_is_written(&stack, &written).await;
+    room_client::who_was_cut_off_hears_everything_once(&stack, &written).await;
     refusals_have_the_contracts_shape(&stack).await;
     nobody_unknown_gets_a_socket(&stack).await;
+    a_host_puts_a_viewer_out(&stack).await;
     an_order_is_paid_later_taken_back_and_the_gateway_is_heard(&stack).await;
     a_message_that_is_not_ours_is_parked_for_a_person(&stack).await;
     stack.stop().await;
 }
 
-async fn a_viewer_sees_and_hears_what_the_poll_says(stack: &Stack) {
+async fn a_viewer_sees_and_hears_what_the_poll_says(stack: &Stack, written: &AsyncApi) {
     let broadcast = stack.show("apple", 10).await;
-    let (mut socket, _) = connect_async(stack.socket_url(stack.token("viewer"), &broadcast))
-        .await
-        .expect("connects");
-    socket
-        .send(Message::text(json!({ "type": "join" }).to_string()))
-        .await
-        .expect("sends");
-    let mut events = Vec::<Value>::new();
-    let mut seen = async |kind: &str| {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            if let Some(event) = events.iter().rev().find(|event| event["type"] == kind) {
-                return event.clone();
-            }
-            let message = tokio::time::timeout_at(deadline, socket.next()).await;
-            let message = message
-                .unwrap_or_else(|_| panic!("waited in vain for {kind}"))
-                .expect("the socket is open")
-                .expect("a message");
-            if let Ok(text) = message.to_text()
-                && let Ok(frame) = serde_json::from_str::<Value>(text)
-            {
-                assert_eq!(frame["type"], "frame", "{frame}");
-                events.extend(frame["events"].as_array().expect("events").clone());
-            }
-        }
-    };
-    let init = seen("init").await;
+    let mut viewer = Viewer::enter(stack, written, &broadcast).await;
+    let init = viewer.hears("init").await;
     assert_eq!(
         (
             &init["broadcast"]["status"],
@@ -103,8 +85,8 @@ async fn a_viewer_sees_and_hears_what_the_poll_says(stack: &Stack) {
         .await;
     assert_eq!(again["order_id"], receipt["order_id"]);
 
-    let result = seen("order_result").await;
-    assert_eq!(seen("inventory_update").await["remaining"], 7);
+    let result = viewer.hears("order_result").await;
+    assert_eq!(viewer.hears("inventory_update").await["remaining"], 7);
     let poll = format!("/orders/{}", receipt["order_id"].as_str().expect("an id"));
     let (status, _, polled) = stack
         .call(Method::GET, &poll, Some("viewer"), None, None)
@@ -301,6 +283,53 @@ async fn nobody_unknown_gets_a_socket(stack: &Stack) {
             other => panic!("{token:?} was answered with {other:?}"),
         }
     }
+}
+
+async fn a_host_puts_a_viewer_out(stack: &Stack) {
+    let broadcast = stack.show("persimmon", 5).await;
+    let url = stack.socket_url(stack.token("viewer"), &broadcast);
+    let (mut socket, _) = connect_async(&url).await.expect("connects");
+    for message in [
+        json!({ "type": "join" }),
+        json!({ "type": "chat", "message": "제 번호 010-1234-5678" }),
+    ] {
+        let sent = socket.send(Message::text(message.to_string())).await;
+        sent.expect("sends");
+    }
+    let room = format!("/broadcasts/{broadcast}");
+    let chat = wait_for("the message in the room", async || {
+        let (_, _, room) = stack
+            .call(Method::GET, &room, Some("viewer"), None, None)
+            .await;
+        room["recent_chat"].get(0).cloned()
+    })
+    .await;
+    assert_eq!(chat["message"], "제 번호 ***-****-****");
+    let moderation = format!("{room}/moderation");
+    let moderate = async |action: &str| {
+        let body = json!({ "action": action, "user_id": chat["user_id"] });
+        stack
+            .must(Method::POST, &moderation, "broadcaster", None, body)
+            .await
+    };
+    moderate("ban").await;
+    let closed = async {
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_close() {
+                break;
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, closed).await;
+    in_time.expect("the socket is closed");
+    match connect_async(&url).await {
+        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
+            assert_eq!(answer.status().as_u16(), 403);
+        }
+        other => panic!("who is banned was answered with {other:?}"),
+    }
+    moderate("unban").await;
+    connect_async(&url).await.expect("connects again");
 }
 
 async fn an_order_is_paid_later_taken_back_and_the_gateway_is_heard(stack: &Stack) {

@@ -1,12 +1,12 @@
 //! The room: who joins sees it, what happens reaches everyone once and in order, an order's result its buyer alone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use onepool::{
     auth::Role,
     clock::{self, Timestamp},
-    room::{Ask, Claim, Event, socket::SocketEvent},
+    room::{Ask, Claim, Event, Shard, pump::LEASE, socket::SocketEvent},
 };
 use onepool_tests::{Fault, Shop, Show, billing_key};
 use serde_json::{Value, json};
@@ -69,6 +69,19 @@ impl<'a> Viewer<'a> {
         }
         self.events.extend(new.clone());
         new
+    }
+
+    /// Reads as soon as something has arrived.
+    async fn hear(&mut self) -> Vec<Value> {
+        let patience = Instant::now() + Duration::from_secs(10);
+        loop {
+            let new = self.read();
+            if !new.is_empty() {
+                return new;
+            }
+            assert!(Instant::now() < patience, "nothing arrives");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn of<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
@@ -275,7 +288,7 @@ async fn a_pump_that_dies_is_replaced_and_nobody_misses_anything() {
     let dead = tokio::time::timeout(Duration::from_millis(60), shop.pump.run(wake.clone())).await;
     assert!(dead.is_err(), "the pump ended by itself");
     viewer.send(json!({ "type": "chat", "message": "2" })).await;
-    let lease = std::time::Instant::now();
+    let lease = Instant::now();
     while viewer
         .events
         .iter()
@@ -461,17 +474,22 @@ fn ask(token: &str, sent: Option<(u64, u64)>) -> Ask<'_> {
         until: clock::now() + LEASE,
         sent,
         end: false,
-        people: None,
     }
 }
 
-const LEASE: Duration = Duration::from_secs(3);
+/// The first shard of the show's room.
+fn shard(show: &Show) -> Shard {
+    Shard {
+        broadcast: show.broadcast.clone(),
+        number: 0,
+    }
+}
 
 #[tokio::test]
 async fn a_lease_is_one_pumps_until_it_ends() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
-    let (room, now) = (&show.broadcast, clock::now());
+    let (room, now) = (&shard(&show), clock::now());
     let lease = async |token: &str, at: Timestamp| {
         shop.rooms
             .lease(room, token, at, at + LEASE)
@@ -484,11 +502,11 @@ async fn a_lease_is_one_pumps_until_it_ends() {
         "asked again because the answer was lost"
     );
     assert!(
-        !lease("b", now + Duration::from_secs(2)).await,
+        !lease("b", now + Duration::from_secs(1)).await,
         "two pumps in one room"
     );
     assert!(
-        lease("b", now + Duration::from_secs(4)).await,
+        lease("b", now + Duration::from_secs(2)).await,
         "a dead pump is never replaced"
     );
     let lost = shop
@@ -503,7 +521,7 @@ async fn a_lease_is_one_pumps_until_it_ends() {
 async fn the_next_pump_sends_the_very_frame_that_was_on_the_way() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
-    let (room, now) = (&show.broadcast, clock::now());
+    let (room, now) = (&shard(&show), clock::now());
     let claim = async |token: &str, sent: Option<(u64, u64)>| {
         let claimed = shop
             .rooms
@@ -601,14 +619,14 @@ async fn who_comes_back_does_not_get_what_was_for_another() {
 async fn what_is_appended_twice_by_one_call_counts_once_and_wakes_all_the_same() {
     let redis = onepool_tests::RedisServer::start().await;
     let mut plain = redis.plain().await;
-    let script = redis::Script::new(include_str!("../shared/src/room/append.lua"));
-    let mut append = async |token: &str| -> (u64, u8) {
+    let script = redis::Script::new(include_str!("../../shared/src/room/append.lua"));
+    let mut append = async |token: &str| -> (u64, String) {
         let answer = script
             .key("{demo}:room:b1")
             .key("{demo}:log:b1")
             .arg(1_000) // now
             .arg(100) // between two wakes
-            .arg(10_000) // the log keeps
+            .arg(130_000) // the log keeps, ms
             .arg(0) // chats
             .arg(3) // likes
             .arg(token)
@@ -619,9 +637,16 @@ async fn what_is_appended_twice_by_one_call_counts_once_and_wakes_all_the_same()
         answer.expect("answers")
     };
     let first = append("0000000000000001").await;
-    assert_eq!(first, (1_000_001, 1), "a room starts at the time");
+    assert_eq!(
+        first,
+        (1_000_001, "0".to_owned()),
+        "a room starts at the time"
+    );
     for n in 2..=20 {
-        assert_eq!(append(&format!("{n:016x}")).await, (1_000_000 + n, 0));
+        assert_eq!(
+            append(&format!("{n:016x}")).await,
+            (1_000_000 + n, "-".to_owned())
+        );
     }
     assert_eq!(append("0000000000000001").await, first);
     for n in 21..=200 {
@@ -647,11 +672,68 @@ async fn a_register_whose_answer_was_lost_wakes_when_it_is_repeated() {
     let _of_the_show = shop.wire.take_messages("wakes");
     for wakes in [1, 1] {
         shop.rooms
-            .register(&show.broadcast, "c1", &user, 0, later)
+            .register(&show.broadcast, "c1", &user, 0, None, later)
             .await
             .expect("registers");
         assert_eq!(shop.wire.take_messages("wakes").len(), wakes);
     }
+}
+
+#[tokio::test]
+async fn who_is_in_a_room_that_redis_forgot_is_sent_away_to_come_back() {
+    for memory in ["none", "of before the pump", "of a frame before"] {
+        let shop = Shop::open().await;
+        let show = shop.show(120, 100, None).await;
+        let mut viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
+        viewer.send(json!({ "type": "join" })).await;
+        shop.pump().await;
+        viewer.read();
+        let mut older = shop.redis.copy().await;
+        chatter(&shop, &show, "1").await;
+        let wake = shop.wire.take_messages("wakes").pop().expect("a wake");
+        let wake = serde_json::from_str(&wake).expect("a wake");
+        let pumping = shop.pump.run(wake);
+        let forgetting = async {
+            viewer.hear().await;
+            if memory == "of a frame before" {
+                older = shop.redis.copy().await;
+                chatter(&shop, &show, "2").await;
+                viewer.hear().await;
+            }
+            match memory {
+                "none" => shop.redis.command(&["FLUSHALL"]).await,
+                _ => shop.redis.bring_back(&older).await,
+            }
+            chatter(&shop, &show, "3").await;
+            chatter(&shop, &show, "4").await;
+        };
+        let (pumped, ()) = tokio::join!(pumping, forgetting);
+        pumped.expect("ends");
+        assert_eq!(shop.wire.take_closed(), ["c1"], "{memory}");
+        assert!(
+            viewer.read().is_empty(),
+            "{memory}: an event under a number of before"
+        );
+        let mut back = Viewer::connect(&shop, &show, "u1", "c2").await;
+        back.send(json!({ "type": "join", "last_seq": viewer.seq }))
+            .await;
+        let events = back.read();
+        let [init] = Viewer::of(&events, "init")[..] else {
+            panic!("{memory}: {events:?}")
+        };
+        assert!(init["seq"].as_u64() > Some(viewer.seq), "{memory}: {init}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_redis_has_forgotten_is_closed_when_it_speaks() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
+    viewer.send(json!({ "type": "join" })).await;
+    shop.redis.command(&["FLUSHALL"]).await;
+    viewer.send(json!({ "type": "ping" })).await;
+    assert_eq!(shop.wire.take_closed(), ["c1"]);
 }
 
 #[tokio::test]
@@ -683,14 +765,11 @@ async fn a_sequence_never_falls_even_when_redis_has_forgotten_the_room() {
     // A pump that comes before anything else was said.
     shop.redis.kill_and_restart().await;
     let now = clock::now();
-    let leased = shop
-        .rooms
-        .lease(&show.broadcast, "a", now, now + LEASE)
-        .await;
+    let leased = shop.rooms.lease(&shard(&show), "a", now, now + LEASE).await;
     assert!(leased.expect("answers"));
     let claimed = shop
         .rooms
-        .claim_frame(&show.broadcast, &ask("a", None), now)
+        .claim_frame(&shard(&show), &ask("a", None), now)
         .await
         .expect("answers");
     let Claim::Frame { head, .. } = claimed else {

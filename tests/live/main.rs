@@ -1,0 +1,7 @@
+//! The viewers' side of a broadcast: what reaches them, what they may say, what a host does about it, and pumps that are
+//! killed. Over a real Redis, a DynamoDB emulator and a gateway that keeps what is posted.
+
+mod chat;
+mod moderation;
+mod pump;
+mod room;
