@@ -350,17 +350,16 @@ async fn deliver(post: &Post, job: Job) -> Outcome {
     let mut reached = None;
     for part in job.parts {
         for frame in part.frames.iter() {
-            match post.send_frame(&job.connection, &frame.payload).await {
-                Posted::Delivered => reached = Some(frame.seq),
-                failed => {
-                    return Outcome {
-                        connection: job.connection,
-                        slow: job.slow,
-                        reached,
-                        failed: Some((frame.seq, failed)),
-                    };
-                }
+            let posted = post.send_frame(&job.connection, &frame.payload).await;
+            if !matches!(posted, Posted::Delivered) {
+                return Outcome {
+                    connection: job.connection,
+                    slow: job.slow,
+                    reached,
+                    failed: Some((frame.seq, posted)),
+                };
             }
+            reached = Some(frame.seq);
         }
         reached = Some(part.until);
     }

@@ -45,9 +45,13 @@ async fn weigh_both(plan: &PostPlan) -> Result<()> {
     let ours = Post::new(Aws::new(config, Patience::Short), plan.callback_url.clone());
     let message = "x".repeat(MESSAGE_BYTES);
     let frame = Payload::from(message.clone());
-    let by_us = async || match ours.send_frame(CONNECTION, &frame).await {
-        Posted::Delivered => Ok(()),
-        other => Err(format!("our post came to {other:?}")),
+    let by_us = async || {
+        let posted = ours.send_frame(CONNECTION, &frame).await;
+        if matches!(posted, Posted::Delivered) {
+            Ok(())
+        } else {
+            Err(format!("our post came to {posted:?}"))
+        }
     };
     let by_sdk = async || {
         let post = sdk

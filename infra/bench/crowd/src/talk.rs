@@ -142,9 +142,12 @@ pub fn talk(plan: &Plan, said: &Said) -> Result<()> {
 impl Stage<'_> {
     /// One call after the other, so that the numbers are in the order of the log. Calls come at random, as people do.
     async fn chat(&self, started: Instant) -> Result<()> {
+        if self.plan.chats_per_s == 0.0 {
+            return Ok(());
+        }
         let mut due = started;
         let mut number = 0;
-        while self.plan.chats_per_s > 0.0 {
+        loop {
             due += pause(self.plan.chats_per_s);
             if due.max(Instant::now()) >= started + self.plan.span() {
                 return Ok(());
@@ -171,7 +174,6 @@ impl Stage<'_> {
             let at_us = self.said.now_us();
             lock(&self.said.chats).extend(sizes.into_iter().map(|bytes| Chat { at_us, bytes }));
         }
-        Ok(())
     }
 
     async fn order(&self, started: Instant) -> Result<()> {
