@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 
 const PORTS: Range<u16> = 15_000..32_000;
 const PORT_TRIES: usize = 20;
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// All keys of a server at one moment; by default, of an empty one.
 #[derive(Default)]

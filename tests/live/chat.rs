@@ -32,7 +32,7 @@ async fn who_is_refused_is_told_why_and_nobody_else() {
             "A message has at most 200 characters.",
         ),
         (
-            &"x".repeat(100_000),
+            &"x".repeat(5_000),
             "invalid_request",
             "A message has at most 200 characters.",
         ),

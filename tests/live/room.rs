@@ -6,7 +6,11 @@ use axum::http::Method;
 use onepool::{
     auth::Role,
     clock::{self, Timestamp},
-    room::{Ask, Claim, Event, Shard, pump::LEASE, socket::SocketEvent},
+    room::{
+        Ask, Claim, Event, Shard,
+        pump::LEASE,
+        socket::{MAX_MESSAGE, SocketEvent},
+    },
 };
 use onepool_tests::{Fault, Shop, Show, billing_key};
 use serde_json::{Value, json};
@@ -444,6 +448,81 @@ async fn bad_messages_are_answered_to_their_sender_alone() {
         "u1",
         "who spoke is what the token says"
     );
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_binary_is_refused_to_its_sender_alone() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let mut other = Viewer::connect(&shop, &show, "u2", "c2").await;
+    other.send(json!({ "type": "join" })).await;
+    let mut viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
+    viewer.send(json!({ "type": "join" })).await;
+    shop.pump().await;
+    viewer.read();
+    other.read();
+    let chat = |bytes: usize| {
+        let message = json!({ "type": "chat", "message": "안녕", "room": "" }).to_string();
+        let room = "x".repeat(bytes - message.len());
+        json!({ "type": "chat", "message": "안녕", "room": room }).to_string()
+    };
+    let message = |body: String, binary: bool| {
+        let event = json!({
+            "requestContext": { "routeKey": "$default", "connectionId": "c1" },
+            "body": body, "isBase64Encoded": binary,
+        });
+        serde_json::from_value(event).expect("an event")
+    };
+    for (body, binary) in [
+        (chat(MAX_MESSAGE + 1), false),
+        ("eyJ0eXBlIjoibGlrZSJ9".to_owned(), true),
+    ] {
+        let answer = shop.sockets.serve(message(body, binary)).await;
+        assert_eq!(answer.expect("answers").status_code, 200);
+        let [error] = &viewer.read()[..] else {
+            panic!("not one answer")
+        };
+        assert_eq!(
+            (&error["type"], &error["code"]),
+            (&json!("error"), &json!("invalid_request"))
+        );
+    }
+    shop.pump().await;
+    assert!(other.read().is_empty(), "somebody else noticed");
+    viewer.send_text(&chat(MAX_MESSAGE)).await;
+    shop.pump().await;
+    assert_eq!(Viewer::of(&other.read(), "chat").len(), 1);
+}
+
+#[tokio::test]
+async fn who_joins_twice_is_there_once_and_hears_everything_once() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let mut viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
+    viewer.send(json!({ "type": "join" })).await;
+    shop.pump().await;
+    chatter(&shop, &show, "1").await;
+    shop.pump().await;
+    // Another room is not entered by naming it.
+    let elsewhere = json!({ "type": "join", "broadcast_id": "b9", "last_seq": viewer.seq });
+    viewer.read();
+    viewer.send(elsewhere).await;
+    viewer.send(json!({ "type": "join" })).await;
+    let again = viewer.shop.wire.take_posts("c1");
+    let kinds: Vec<&Value> = again
+        .iter()
+        .map(|frame| &frame["events"][0]["type"])
+        .collect();
+    assert_eq!(kinds.last(), Some(&&json!("init")), "{again:?}");
+    chatter(&shop, &show, "2").await;
+    shop.pump().await;
+    let events = viewer.read();
+    let chats: Vec<&Value> = Viewer::of(&events, "chat");
+    assert_eq!(chats.len(), 1, "{events:?}");
+    let room = shop.rooms.snapshot(&show.broadcast).await;
+    let room = room.expect("answers").expect("is known").body;
+    assert_eq!(room["viewer_count"], 1);
+    assert_eq!(room["broadcast"]["broadcast_id"], show.broadcast.as_str());
 }
 
 /// Something is said in the room.

@@ -20,8 +20,8 @@ use crate::{
 
 /// Processes that serve viewers who come and go.
 const SOCKETS: usize = 4;
-/// Processes that may pump: one does, another takes over.
-const PUMPS: usize = 2;
+/// Viewers of a shard, and one process for each: and another one, that takes over.
+const SHARD_SIZE: usize = 2_000;
 /// More than any run takes.
 const UNITS: u64 = 10_000_000;
 
@@ -29,6 +29,8 @@ const POSTS: &str = "frames.posts_per_viewer_per_s";
 const BYTES: &str = "frame.bytes_ratio";
 const GAPS: &str = "resume.gaps";
 
+/// A quiet room, where what happens goes out at once.
+const QUIET_PER_S: f64 = 2.0;
 /// A room of ordinary liveliness.
 const CHATS_PER_S: f64 = 20.0;
 const ORDERS_PER_S: f64 = 20.0;
@@ -51,11 +53,11 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
         let [p50, p99] = ["p50", "p99"].map(|quantile| format!("frames.{quantile}_ms.{name}"));
         if options.wants(&[&p50, &p99]) {
             let mut room = Room::open("frames", viewers)?;
-            let seconds = options.size(20, 8) as f64;
+            let seconds = options.size(60, 8) as f64;
             let evening = room.evening(&Plan {
                 viewers,
-                chats_per_s: CHATS_PER_S,
-                orders_per_s: ORDERS_PER_S,
+                chats_per_s: QUIET_PER_S,
+                orders_per_s: QUIET_PER_S,
                 seconds,
                 ..room.plan()
             })?;
@@ -194,7 +196,8 @@ impl Room {
         let wakes = Arc::new(Wakes::default());
         shop.aws.bring_wakes_to(&wakes)?;
         let sockets = function::start_all("ws-connections", SOCKETS, &gateway.sockets, services)?;
-        let pumps = Pumps::start(PUMPS, &wakes, &shop.aws, services)?;
+        let pumps = viewers.div_ceil(SHARD_SIZE) + 1;
+        let pumps = Pumps::start(pumps, &wakes, &shop.aws, services)?;
         Ok(Self {
             shop,
             gateway,

@@ -166,6 +166,11 @@ impl<'a> Crowd<'a> {
         }
     }
 
+    /// Whether anything was posted since the last plan.
+    pub(super) fn has_posted(&self) -> bool {
+        self.posted > 0
+    }
+
     /// The least that anybody has who can be posted to.
     pub(super) fn behind(&self) -> Option<u64> {
         let idle = self.viewers.values().filter(|it| it.posting.is_none());

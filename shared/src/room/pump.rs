@@ -15,6 +15,11 @@ use crate::{clock, error::Error};
 
 /// Time between two frames of a small room.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a pump looks for news that may go out at once.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// So many frames that were not needed may be made up for: what happens seldom goes out at once, and a rush gets a frame an
+/// interval.
+const BURST: u32 = 2;
 /// How long a lease goes without being renewed.
 pub const LEASE: Duration = Duration::from_millis(1_500);
 /// How often a lease is renewed while a frame takes long.
@@ -80,6 +85,8 @@ impl Pump {
         let mut busy_at = (!wake.watch).then_some(started);
         let mut watched_at = None;
         let mut frames = 0_u32;
+        // When the frame after the next is due, if all had come an interval apart (a leaky bucket).
+        let mut due = Instant::now();
         loop {
             let (now, began) = (clock::now(), Instant::now());
             let over = now.since(started) >= SHIFT;
@@ -127,8 +134,13 @@ impl Pump {
                 break;
             }
             self.settle(&shard, &mut crowd, head).await?;
-            frames += 1;
-            let next = began + pace;
+            let posted = crowd.has_posted();
+            frames += u32::from(posted);
+            let mut next = began + LOOK_INTERVAL;
+            if posted {
+                due = due.max(began) + pace;
+                next = next.max(due.checked_sub(pace * BURST).unwrap_or(due));
+            }
             loop {
                 tokio::select! {
                     () = crowd.next() => {}

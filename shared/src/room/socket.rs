@@ -22,6 +22,8 @@ use crate::{
     keys::Keys,
 };
 
+/// The largest message, in bytes: a chat of the longest text has less, however it is written.
+pub const MAX_MESSAGE: usize = 8 * 1024;
 /// How many likes one message may bring.
 pub const MAX_LIKES: u32 = 50;
 /// How long API Gateway keeps a connection, and a little more: what is known of it is forgotten then.
@@ -47,6 +49,9 @@ pub struct SocketEvent {
     /// The message.
     #[serde(default)]
     pub body: Option<String>,
+    /// Whether it came in a binary frame, and is Base64 here.
+    #[serde(default)]
+    pub is_base64_encoded: bool,
 }
 
 /// About a connection.
@@ -135,10 +140,7 @@ impl Sockets {
         let outcome = match route.as_str() {
             "$connect" => self.connect(&connection, &event).await,
             "$disconnect" => self.disconnect(&connection).await,
-            _ => {
-                self.message(&connection, event.body.as_deref().unwrap_or_default())
-                    .await
-            }
+            _ => self.message(&connection, &event).await,
         };
         let answer = match outcome {
             Ok(()) => SocketAnswer {
@@ -227,14 +229,14 @@ impl Sockets {
         Ok(())
     }
 
-    async fn message(&self, connection: &str, body: &str) -> Result<(), Error> {
+    async fn message(&self, connection: &str, event: &SocketEvent) -> Result<(), Error> {
         let Some(mut connected) = self.recall(connection).await? else {
             // Redis has forgotten who this is: their viewer comes back with a token.
             return self.post.close(connection).await;
         };
         let language = Language::from_header(Some(&connected.language));
         let now = clock::now();
-        let outcome = match serde_json::from_str::<Message>(body) {
+        let outcome = match read(event) {
             Ok(Message::Join { last_seq }) => {
                 self.join(connection, &mut connected, last_seq, now).await
             }
@@ -244,7 +246,7 @@ impl Sockets {
             Ok(Message::Chat { .. }) => Err(Error::Refused(Refusal::NotText)),
             Ok(Message::Like { count }) => self.like(&connected, count.unwrap_or(1), now).await,
             Ok(Message::Ping) => self.answer(connection, connected.cursor, Event::Pong).await,
-            Err(_) => Err(Error::invalid("type", "join, chat, like, ping")),
+            Err(error) => Err(error),
         };
         match outcome {
             Err(error) if error.is_callers() => {
@@ -395,6 +397,19 @@ impl Sockets {
             })
             .transpose()
     }
+}
+
+/// What a viewer says.
+fn read(event: &SocketEvent) -> Result<Message, Error> {
+    let body = event.body.as_deref().unwrap_or_default();
+    if event.is_base64_encoded {
+        return Err(Error::invalid("body", "text, not a binary frame"));
+    }
+    if body.len() > MAX_MESSAGE {
+        let expected = format!("at most {MAX_MESSAGE} bytes");
+        return Err(Error::invalid("body", expected));
+    }
+    serde_json::from_str(body).map_err(|_| Error::invalid("type", "join, chat, like, ping"))
 }
 
 /// A frame for one connection alone: it does not go beyond `seq`, which the viewer has.
