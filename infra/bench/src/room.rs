@@ -20,7 +20,7 @@ use crate::{
 
 /// Processes that serve viewers who come and go.
 const SOCKETS: usize = 4;
-/// Viewers of a shard, and one process for each: and another one, that takes over.
+/// Viewers of a shard. Each shard has a process that pumps, and one more is there to take over.
 const SHARD_SIZE: usize = 2_000;
 /// More than any run takes.
 const UNITS: u64 = 10_000_000;
