@@ -266,6 +266,7 @@ fn every_route_leads_to_a_function_that_may_be_called() {
             "$disconnect WsConnections",
             "DELETE /broadcasts/{broadcast_id}/products/{product_id} BroadcastAdmin",
             "GET /broadcasts/{broadcast_id} BroadcastAdmin",
+            "GET /channels BroadcastAdmin",
             "GET /orders/{order_id} OrderAccept",
             "GET /products/{product_id} BroadcastAdmin",
             "GET /products/{product_id}/trace BroadcastAdmin",
@@ -276,11 +277,14 @@ fn every_route_leads_to_a_function_that_may_be_called() {
             "POST /broadcasts/{broadcast_id}/orders OrderAccept",
             "POST /broadcasts/{broadcast_id}/products/spotlight BroadcastAdmin",
             "POST /broadcasts/{broadcast_id}/start BroadcastAdmin",
+            "POST /channels/{channel}/pull BroadcastAdmin",
+            "POST /channels/{channel}/resync BroadcastAdmin",
             "POST /orders/{order_id}/cancel PaymentWebhook",
             "POST /orders/{order_id}/payment PaymentWebhook",
             "POST /payments/webhook PaymentWebhook",
             "POST /products/{product_id}/stock BroadcastAdmin",
             "PUT /products/{product_id} BroadcastAdmin",
+            "PUT /products/{product_id}/listings/{channel} BroadcastAdmin",
         ]
     );
 }

@@ -1,11 +1,25 @@
 //! What each function is made of: configuration read, clients wired, once, at start. Nothing here talks to the network; the
 //! first invocation does.
 
+use std::sync::Arc;
+
 use crate::{
     auth::Tokens,
     aws::{Aws, Patience},
     broadcast::{Studio, fence::Fence},
     catalog::Catalog,
+    channel::{
+        Ports,
+        alert::Alerts,
+        backlog::Backlog,
+        call::Setup,
+        circuit::Circuits,
+        desk::Desk,
+        governor::Governor,
+        pull::{Pull, Turns},
+        push::Push,
+        wake::Wakes,
+    },
     config::{self, AwsConfig, ConfigError, RedisConfig},
     connection::Redis,
     http::{orders::OrdersApi, payments::PaymentsApi, studio::StudioApi},
@@ -91,10 +105,51 @@ impl Parts {
         })
     }
 
+    fn backlog(&self) -> Backlog {
+        Backlog::new(self.redis.clone(), self.keys.clone())
+    }
+
+    fn circuits(&self) -> Circuits {
+        Circuits::new(self.redis.clone(), self.keys.clone())
+    }
+
+    fn alerts(&self) -> Alerts {
+        let (redis, keys) = (self.redis.clone(), self.keys.clone());
+        Alerts::new(redis, keys, config::alert_webhook())
+    }
+
+    fn sync_queue(&self) -> Result<Queue, ConfigError> {
+        let url = config::channel_sync_queue_url()?;
+        Ok(Queue::new(self.aws.clone(), url))
+    }
+
+    fn pull_queue(&self) -> Result<Queue, ConfigError> {
+        let url = config::channel_pull_queue_url()?;
+        Ok(Queue::new(self.aws.clone(), url))
+    }
+
+    fn ports(&self) -> Result<Ports, Error> {
+        let catalog = self.catalog()?;
+        let mut ports = Ports::default();
+        for channel in config::channels()? {
+            let (redis, keys) = (self.redis.clone(), self.keys.clone());
+            let setup = Setup {
+                base_url: channel.base_url,
+                credentials: channel.credentials,
+                quota: Arc::new(Governor::new(redis, keys, &channel.name)),
+                tokens: Arc::new(catalog.tokens(&channel.name)),
+                channel: channel.name,
+            };
+            ports.open(&channel.marketplace, setup)?;
+        }
+        Ok(ports)
+    }
+
     fn fence(&self) -> Result<Fence, ConfigError> {
         Ok(Fence {
             ledger: self.ledger()?,
             gate: self.gate(),
+            channels: Wakes::new(self.sync_queue()?, self.backlog()),
         })
     }
 }
@@ -218,8 +273,57 @@ pub fn broadcast_admin() -> Result<StudioApi, Error> {
         rooms: parts.rooms()?,
         post: parts.post()?,
     };
+    let desk = Desk {
+        catalog: parts.catalog()?,
+        fence: parts.fence()?,
+        backlog: parts.backlog(),
+        circuits: parts.circuits(),
+        pulls: parts.pull_queue()?,
+        channels: config::channel_names()?,
+    };
     Ok(StudioApi {
         tokens: tokens()?,
         studio,
+        desk,
     })
+}
+
+/// `channel-poll`, and the queue that brings its wakes.
+///
+/// # Errors
+/// A variable is missing or malformed.
+pub fn channel_poll() -> Result<(Pull, Queue), Error> {
+    let parts = Parts::from_env(Patience::Long)?;
+    let queue = parts.pull_queue()?;
+    let pull = Pull {
+        ports: parts.ports()?,
+        catalog: parts.catalog()?,
+        fence: parts.fence()?,
+        circuits: parts.circuits(),
+        pulls: queue.clone(),
+        alerts: parts.alerts(),
+        cancels_oversold: config::cancels_oversold(),
+        turns: Turns::new(parts.redis.clone(), parts.keys.clone()),
+    };
+    Ok((pull, queue))
+}
+
+/// `channel-sync`, and the queue that brings its wakes.
+///
+/// # Errors
+/// A variable is missing or malformed.
+pub fn channel_sync() -> Result<(Push, Queue), Error> {
+    let parts = Parts::from_env(Patience::Long)?;
+    let queue = parts.sync_queue()?;
+    let push = Push {
+        ports: parts.ports()?,
+        catalog: parts.catalog()?,
+        ledger: parts.ledger()?,
+        backlog: parts.backlog(),
+        circuits: parts.circuits(),
+        wakes: Wakes::new(queue.clone(), parts.backlog()),
+        pulls: parts.pull_queue()?,
+        alerts: parts.alerts(),
+    };
+    Ok((push, queue))
 }

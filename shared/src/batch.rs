@@ -5,12 +5,40 @@ use std::{future::Future, panic::AssertUnwindSafe};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures::FutureExt;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     error::{Error, Retry},
     queue::{Queue, Receipt},
 };
+
+/// An invocation of a function that has a queue and a schedule: a batch, or the message that the schedule has written.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Invocation<T> {
+    /// By the schedule.
+    Schedule(T),
+    /// By the queue.
+    Queue(SqsEvent),
+}
+
+impl<T: DeserializeOwned> Invocation<T> {
+    /// Handles the messages of the queue as [`each`] does, or the one of the schedule, which nobody brings again: the next comes
+    /// anyway.
+    ///
+    /// # Errors
+    /// The schedule's message failed.
+    pub async fn handle<F: Future<Output = Result<(), Error>>>(
+        self,
+        queue: &Queue,
+        handle: impl Fn(T) -> F,
+    ) -> Result<SqsBatchResponse, Error> {
+        match self {
+            Self::Schedule(message) => handle(message).await.map(|()| SqsBatchResponse::default()),
+            Self::Queue(event) => Ok(each(event, queue, handle).await),
+        }
+    }
+}
 
 /// Handles each message by itself, one after the other.
 pub async fn each<T, F>(event: SqsEvent, queue: &Queue, handle: impl Fn(T) -> F) -> SqsBatchResponse
@@ -184,6 +212,24 @@ mod tests {
         })
         .await;
         assert_eq!(failed(&response), ["0", "1"]);
+    }
+
+    #[tokio::test]
+    async fn a_schedule_is_told_from_a_queue() {
+        #[derive(Debug, Deserialize)]
+        struct Wake {
+            channel: String,
+        }
+        let read = |text: &str| serde_json::from_str::<Invocation<Wake>>(text);
+        let scheduled = read(r#"{"channel":"coupang"}"#).expect("a schedule's message");
+        assert!(matches!(&scheduled, Invocation::Schedule(wake) if wake.channel == "coupang"));
+        let queued = read(r#"{"Records":[{"messageId":"1","body":"not ours"}]}"#);
+        let response = queued
+            .expect("a batch")
+            .handle(&queue(), async |_: Wake| Ok(()))
+            .await
+            .expect("a batch answers");
+        assert_eq!(failed(&response), ["1"]);
     }
 
     #[tokio::test]

@@ -6,8 +6,15 @@
 //! | `pk` `broadcast#<id>`, `sk` `broadcast` | [`Broadcast`] |
 //! | `pk` `broadcast#<id>`, `sk` `spotlight#<product>` | [`Spotlight`] |
 //! | `pk` `broadcast#<id>`, `sk` `moderation` | [`Moderation`] |
+//! | `pk` `product#<id>`, `sk` `listing#<channel>` | [`Listing`](crate::channel::listing::Listing) |
+//! | `pk` `product#<id>`, `sk` `shown#<channel>` | [`ShownState`](crate::channel::listing::ShownState) of that listing |
+//! | `pk` `items#<channel>`, `sk` `<product there>#<option>` | which product of ours that is |
+//! | `pk` `channel#<channel>`, `sk` `pull`, `push` | [`PullState`], [`PushState`] |
+//! | `pk` `channel#<channel>`, `sk` `token`, `token-turn` | the token of a channel, and who fetches the next |
+//! | `pk` `channel#<channel>`, `sk` `quarantine#<key>` | [`Quarantined`] |
 //! | `pk` `request#<id>`, `sk` `request` | what an Idempotency-Key was used for, and what was answered, for some days |
 
+mod channels;
 mod moderation;
 
 use std::{collections::HashMap, time::Duration};
@@ -15,6 +22,9 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
+pub use channels::{
+    ChannelTokens, ListingWrite, Offers, PullState, PushState, Quarantined, Unconfirmed,
 };
 pub use moderation::{Ban, Moderation};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

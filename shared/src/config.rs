@@ -1,7 +1,7 @@
 //! The one place that reads the environment. Every function asks for its own sections once, at start; a missing or
 //! malformed variable stops the start with its name, so a wiring error in `template.yaml` shows at the first invocation.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use thiserror::Error;
 
@@ -109,6 +109,92 @@ impl AwsConfig {
     }
 }
 
+/// A channel, as the configuration has it.
+#[derive(Debug, Clone)]
+pub struct ChannelConfig {
+    /// Its name; it is sold under this name.
+    pub name: String,
+    /// The marketplace it is, by its name in [`MARKETPLACES`](crate::channel::MARKETPLACES).
+    pub marketplace: String,
+    /// Where that is, without a trailing slash.
+    pub base_url: String,
+    /// What it is asked with.
+    pub credentials: BTreeMap<String, Secret>,
+}
+
+/// `CHANNELS`: the names of the shop's channels, separated by commas; it may be empty.
+///
+/// # Errors
+/// A name is none.
+pub fn channel_names() -> Result<Vec<String>, ConfigError> {
+    let names = std::env::var("CHANNELS").unwrap_or_default();
+    let names = names
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            crate::id::check(name, 32)
+                .map(|()| name.to_owned())
+                .map_err(|_| ConfigError::Malformed {
+                    name: "CHANNELS",
+                    expected: "names of letters, digits, '.', '_' or '-', separated by commas",
+                })
+        })
+        .collect()
+}
+
+/// Each channel of `CHANNELS`: `<NAME>_BASE_URL`, `<NAME>_CREDENTIALS` (a JSON object of texts) and, where the marketplace is not
+/// called as the channel is, `<NAME>_MARKETPLACE`; the name in upper case.
+///
+/// # Errors
+/// One of these is missing or malformed.
+pub fn channels() -> Result<Vec<ChannelConfig>, ConfigError> {
+    let of = |name: &str, what: &str| {
+        let variable = format!(
+            "{}_{what}",
+            name.to_ascii_uppercase().replace(['-', '.'], "_")
+        );
+        std::env::var(variable)
+            .ok()
+            .filter(|value| !value.is_empty())
+    };
+    let names = channel_names()?;
+    names
+        .into_iter()
+        .map(|name| {
+            let credentials = of(&name, "CREDENTIALS").unwrap_or_else(|| "{}".to_owned());
+            let credentials: BTreeMap<String, String> = serde_json::from_str(&credentials)
+                .map_err(|_| ConfigError::Malformed {
+                    name: "<CHANNEL>_CREDENTIALS",
+                    expected: "a JSON object of texts",
+                })?;
+            Ok(ChannelConfig {
+                marketplace: of(&name, "MARKETPLACE").unwrap_or_else(|| name.clone()),
+                base_url: of(&name, "BASE_URL")
+                    .ok_or(ConfigError::Missing("<CHANNEL>_BASE_URL"))?,
+                credentials: credentials
+                    .into_iter()
+                    .map(|(name, text)| (name, Secret(text)))
+                    .collect(),
+                name,
+            })
+        })
+        .collect()
+}
+
+/// `ALERT_WEBHOOK_URL`: where alerts go, in Slack's format; none if it is not set.
+#[must_use]
+pub fn alert_webhook() -> Option<Secret> {
+    secret("ALERT_WEBHOOK_URL").ok()
+}
+
+/// `CANCEL_OVERSOLD`: `true` if lines that a channel sold too many of are cancelled there by us.
+#[must_use]
+pub fn cancels_oversold() -> bool {
+    required("CANCEL_OVERSOLD").is_ok_and(|answer| answer == "true")
+}
+
 macro_rules! text_variables {
     ($($(#[$doc:meta])* $function:ident = $name:literal;)*) => {$(
         $(#[$doc])*
@@ -132,6 +218,10 @@ text_variables! {
     orders_queue_url = "ORDERS_QUEUE_URL";
     /// `ORDERS_DEAD_LETTER_QUEUE_URL`: where messages are that nobody could settle.
     orders_dead_letter_queue_url = "ORDERS_DEAD_LETTER_QUEUE_URL";
+    /// `CHANNEL_SYNC_QUEUE_URL`: where `channel-sync` hears that there is something to push.
+    channel_sync_queue_url = "CHANNEL_SYNC_QUEUE_URL";
+    /// `CHANNEL_PULL_QUEUE_URL`: where `channel-poll` hears that a channel is to be pulled before its schedule.
+    channel_pull_queue_url = "CHANNEL_PULL_QUEUE_URL";
     /// `ROOM_WAKE_QUEUE_URL`: where a room that has something to say is named.
     room_wake_queue_url = "ROOM_WAKE_QUEUE_URL";
     /// `WEBSOCKET_CALLBACK_URL`: where `@connections` answers, stage included.

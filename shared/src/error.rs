@@ -115,6 +115,12 @@ pub enum Error {
         /// How many it has.
         left: u64,
     },
+    /// A channel's price is lower than its policy allows.
+    #[error("the price is below the own store's, {floor}")]
+    PriceBelowOwnStore {
+        /// The least it may be, in won.
+        floor: u64,
+    },
     /// What somebody wants to say in a room, or they themselves, are refused.
     #[error("refused in the room: {0:?}")]
     Refused(Refusal),
@@ -274,6 +280,23 @@ impl Error {
                     format!("Only {left} units are available."),
                 )
             }
+            Self::PriceBelowOwnStore { floor } => {
+                extra.insert("floor".into(), json!(floor));
+                extra.insert("field".into(), json!("price"));
+                let korean = format!(
+                    "최저가 정책 상품은 자사몰 정가보다 낮게 팔 수 없습니다. {floor}원 이상으로 입력해 주세요."
+                );
+                let english = format!(
+                    "A listing under the lowest-price policy may not cost less than in the own store: {floor} won at least."
+                );
+                (
+                    422,
+                    "price_below_own_store",
+                    "Price below own store",
+                    korean,
+                    english,
+                )
+            }
             Self::Refused(refusal) => {
                 let told = refusal.told();
                 if let Some(seconds) = told.retry_after_s {
@@ -347,6 +370,7 @@ impl Error {
             | Self::BroadcastOffAir { .. }
             | Self::LimitExceeded { .. }
             | Self::InsufficientPool { .. }
+            | Self::PriceBelowOwnStore { .. }
             | Self::Refused(_)
             | Self::PaymentExpired
             | Self::AlreadySettled

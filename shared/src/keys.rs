@@ -96,6 +96,72 @@ impl Keys {
     pub fn connection(&self, connection_id: &str) -> String {
         format!("{}:connection:{connection_id}", self.tag)
     }
+
+    /// Products whose units moved outside the broadcasts: their listings are to be looked at.
+    #[must_use]
+    pub fn moved(&self) -> String {
+        format!("{}:moved", self.tag)
+    }
+
+    /// While it is there, somebody was woken for [`Keys::moved`] a moment ago.
+    #[must_use]
+    pub fn moved_wake(&self) -> String {
+        format!("{}:moved:wake", self.tag)
+    }
+
+    /// Listings of a channel to be pushed, by urgency.
+    #[must_use]
+    pub fn push_ready(&self, channel: &str) -> String {
+        format!("{}:push:{channel}", self.tag)
+    }
+
+    /// Listings of a channel to be pushed again, by when.
+    #[must_use]
+    pub fn push_later(&self, channel: &str) -> String {
+        format!("{}:push:{channel}:later", self.tag)
+    }
+
+    /// How often each of these was put there.
+    #[must_use]
+    pub fn push_marks(&self, channel: &str) -> String {
+        format!("{}:push:{channel}:marks", self.tag)
+    }
+
+    /// Who pushes to a channel.
+    #[must_use]
+    pub fn pushing(&self, channel: &str) -> String {
+        format!("{}:pushing:{channel}", self.tag)
+    }
+
+    /// Who pulls from a channel.
+    #[must_use]
+    pub fn pulling(&self, channel: &str) -> String {
+        format!("{}:pulling:{channel}", self.tag)
+    }
+
+    /// Whether a channel is left alone for a while, and why.
+    #[must_use]
+    pub fn circuit(&self, channel: &str) -> String {
+        format!("{}:circuit:{channel}", self.tag)
+    }
+
+    /// Calls left at a channel, by bucket, as its answers said.
+    #[must_use]
+    pub fn quotas(&self, channel: &str) -> String {
+        format!("{}:quotas:{channel}", self.tag)
+    }
+
+    /// An alert that was told a while ago.
+    #[must_use]
+    pub fn alerted(&self, alert: &str) -> String {
+        format!("{}:alerted:{alert}", self.tag)
+    }
+
+    /// Calls that may be made to a channel, for what it counts together.
+    #[must_use]
+    pub fn quota(&self, channel: &str, bucket: &str) -> String {
+        format!("{}:quota:{channel}:{bucket}", self.tag)
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +182,17 @@ mod tests {
         assert_eq!(keys.deadlines(&live), "{demo}:deadlines:live:b1");
         assert_eq!(keys.extended(&live), "{demo}:extended:live:b1");
         assert_eq!(keys.watermark(), "{demo}:watermark");
+        assert_eq!(keys.moved(), "{demo}:moved");
+        assert_eq!(keys.moved_wake(), "{demo}:moved:wake");
+        assert_eq!(keys.push_ready("coupang"), "{demo}:push:coupang");
+        assert_eq!(keys.push_later("coupang"), "{demo}:push:coupang:later");
+        assert_eq!(keys.push_marks("coupang"), "{demo}:push:coupang:marks");
+        assert_eq!(keys.pushing("coupang"), "{demo}:pushing:coupang");
+        assert_eq!(keys.pulling("coupang"), "{demo}:pulling:coupang");
+        assert_eq!(keys.circuit("coupang"), "{demo}:circuit:coupang");
+        assert_eq!(keys.quotas("coupang"), "{demo}:quotas:coupang");
+        assert_eq!(keys.alerted("x"), "{demo}:alerted:x");
+        assert_eq!(keys.quota("coupang", "all"), "{demo}:quota:coupang:all");
         assert_eq!(keys.room(&broadcast), "{demo}:room:b1");
         assert_eq!(keys.log(&broadcast), "{demo}:log:b1");
         assert_eq!(keys.viewers(&broadcast, 3), "{demo}:viewers:b1:3");

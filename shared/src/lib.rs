@@ -10,6 +10,7 @@ pub mod aws;
 pub mod batch;
 pub mod broadcast;
 pub mod catalog;
+pub mod channel;
 pub mod clock;
 pub mod config;
 pub mod connection;

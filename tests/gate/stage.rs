@@ -68,7 +68,7 @@ impl Stage {
             source: self.source.clone(),
             granted,
             sold: granted - unsold,
-            unsold,
+            unsold: i64::try_from(unsold).expect("few"),
             version,
         };
         self.gate.grant(&row, at).await.expect("grants")

@@ -16,7 +16,7 @@ pub use asyncapi::AsyncApi;
 pub use crash::crash_after;
 pub use dynamodb::DynamoDb;
 pub use redis_server::RedisServer;
-pub use shop::{Shop, Show, billing_key};
+pub use shop::{CHANNELS, Shop, Show, billing_key};
 pub use stack::{PATIENCE, Stack, onepool_live, wait_for};
 pub use viewer::Viewer;
 pub use wire::{Fault, Wire};

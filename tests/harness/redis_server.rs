@@ -12,7 +12,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// All keys of a server at one moment; by default, of an empty one.
 #[derive(Default)]
-pub struct Copy(Vec<(String, Vec<u8>)>);
+pub struct Copy(Vec<(String, i64, Vec<u8>)>);
 
 /// A running redis-server. It dies with this value.
 pub struct RedisServer {
@@ -146,12 +146,16 @@ impl RedisServer {
             .expect("the server answers");
         let mut copy = Vec::with_capacity(keys.len());
         for key in keys {
-            let dump: Vec<u8> = redis::cmd("DUMP")
-                .arg(&key)
+            let mut look = redis::pipe();
+            look.cmd("DUMP").arg(&key).cmd("PTTL").arg(&key);
+            let (dump, left_ms): (Option<Vec<u8>>, i64) = look
                 .query_async(&mut connection)
                 .await
                 .expect("the server answers");
-            copy.push((key, dump));
+            // A key whose time has come since it was listed is not there.
+            if let Some(dump) = dump {
+                copy.push((key, left_ms.max(0), dump));
+            }
         }
         Copy(copy)
     }
@@ -162,8 +166,9 @@ impl RedisServer {
         let mut connection = self.plain().await;
         let mut bring = redis::pipe();
         bring.atomic().cmd("FLUSHALL").ignore();
-        for (key, dump) in &copy.0 {
-            bring.cmd("RESTORE").arg(key).arg(0).arg(dump).ignore();
+        for (key, left_ms, dump) in &copy.0 {
+            let restore = bring.cmd("RESTORE").arg(key).arg(left_ms);
+            restore.arg(dump).ignore();
         }
         bring
             .cmd("CLIENT")

@@ -10,9 +10,21 @@ use axum::{
 };
 use onepool::{
     auth::{Role, Tokens},
+    aws::Aws,
     batch,
     broadcast::{Studio, fence::Fence},
     catalog::Catalog,
+    channel::{
+        Ports,
+        alert::Alerts,
+        backlog::Backlog,
+        circuit::Circuits,
+        desk::Desk,
+        governor::Governor,
+        pull::{Pull, Turns},
+        push::Push,
+        wake::Wakes,
+    },
     clock,
     config::Secret,
     http::{
@@ -46,6 +58,10 @@ use crate::{DynamoDb, RedisServer, Wire};
 pub const HOLD_PERIOD: Duration = Duration::from_secs(300);
 /// The longest they may.
 pub const HOLD_CEILING: Duration = Duration::from_secs(900);
+const SYNCS: &str = "http://queues/channels";
+const PULLS: &str = "http://queues/pulls";
+/// The channels of the shop.
+pub const CHANNELS: [&str; 4] = ["smartstore", "coupang", "elevenst", "ownstore"];
 const TOSS_KEY: &str = "test_sk_demo0000000000000000";
 
 /// A whole shop in this process, over real parts.
@@ -78,6 +94,12 @@ pub struct Shop {
     pub tokens: Tokens,
     /// What stands in for DynamoDB.
     pub dynamodb: DynamoDb,
+    /// The catalogue.
+    pub catalog: Catalog,
+    /// The ledger with the gate that follows it.
+    pub fence: Fence,
+    keys: Keys,
+    aws: Aws,
     studio: Router,
     orders_queue: Queue,
 }
@@ -145,6 +167,10 @@ impl Shop {
         let fence = Fence {
             ledger: ledger.clone(),
             gate: gate.clone(),
+            channels: Wakes::new(
+                Queue::new(aws.clone(), SYNCS.into()),
+                Backlog::new(connection.clone(), keys.clone()),
+            ),
         };
         let orders_queue = Queue::new(aws.clone(), "http://queues/orders".into());
         let post = || Post::new(aws.clone(), wire.callback_url());
@@ -196,17 +222,29 @@ impl Shop {
                 tokens: tokens.clone(),
                 post: post(),
                 redis: connection.clone(),
-                keys,
+                keys: keys.clone(),
             },
             studio: router(StudioApi {
                 tokens: tokens.clone(),
                 studio: Studio {
-                    catalog,
-                    fence,
+                    catalog: catalog.clone(),
+                    fence: fence.clone(),
                     rooms: rooms.clone(),
                     post: post(),
                 },
+                desk: Desk {
+                    catalog: catalog.clone(),
+                    fence: fence.clone(),
+                    backlog: Backlog::new(connection.clone(), keys.clone()),
+                    circuits: Circuits::new(connection.clone(), keys.clone()),
+                    pulls: Queue::new(aws.clone(), PULLS.into()),
+                    channels: CHANNELS.map(str::to_owned).to_vec(),
+                },
             }),
+            catalog,
+            fence,
+            keys,
+            aws,
             orders_queue,
             redis,
             wire,
@@ -273,6 +311,44 @@ impl Shop {
             status,
             serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         )
+    }
+
+    /// `channel-poll`, with these channels.
+    #[must_use]
+    pub fn pull(&self, ports: Ports) -> Pull {
+        let (redis, keys) = (self.redis.connection(), self.keys.clone());
+        Pull {
+            ports,
+            catalog: self.catalog.clone(),
+            fence: self.fence.clone(),
+            circuits: Circuits::new(redis.clone(), keys.clone()),
+            pulls: Queue::new(self.aws.clone(), PULLS.into()),
+            alerts: Alerts::new(redis.clone(), keys.clone(), None),
+            cancels_oversold: false,
+            turns: Turns::new(redis, keys),
+        }
+    }
+
+    /// `channel-sync`, with these channels.
+    #[must_use]
+    pub fn push(&self, ports: Ports) -> Push {
+        let (redis, keys) = (self.redis.connection(), self.keys.clone());
+        Push {
+            ports,
+            catalog: self.catalog.clone(),
+            ledger: self.ledger.clone(),
+            backlog: Backlog::new(redis.clone(), keys.clone()),
+            circuits: Circuits::new(redis.clone(), keys.clone()),
+            wakes: self.fence.channels.clone(),
+            pulls: Queue::new(self.aws.clone(), PULLS.into()),
+            alerts: Alerts::new(redis, keys, None),
+        }
+    }
+
+    /// The quota of a channel.
+    #[must_use]
+    pub fn quota(&self, channel: &str) -> Governor {
+        Governor::new(self.redis.connection(), self.keys.clone(), channel)
     }
 
     /// Puts `limited` of `pool` units of a product on air.

@@ -313,6 +313,7 @@ fn dynamodb(database: &Database, target: &str, body: &[u8]) -> Response {
         "BatchGetItem" => answer(body, |request| database.batch_get_item(request)),
         "Query" => answer(body, |request| database.query(request)),
         "PutItem" => answer(body, |request| database.put_item(request)),
+        "DeleteItem" => answer(body, |request| database.delete_item(request)),
         "UpdateItem" => answer(body, |request| database.update_item(request)),
         "TransactWriteItems" => answer(body, |request| database.transact_write_items(request)),
         call => panic!("no function has called {call} before: answer it here"),

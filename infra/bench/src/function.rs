@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// All of them.
-pub const ALL: [&str; 8] = [
+pub const ALL: [&str; 10] = [
     "order-accept",
     "order-process",
     "order-dead-letter",
@@ -23,6 +23,8 @@ pub const ALL: [&str; 8] = [
     "stock-fanout",
     "ws-connections",
     "broadcast-admin",
+    "channel-poll",
+    "channel-sync",
 ];
 
 /// Signs the tokens of buyers.
@@ -44,6 +46,34 @@ pub const TABLES: [(&str, &str); 3] = [
 pub const ORDERS_QUEUE: &str = "/bench-orders";
 /// The end of the URL of the queue of rooms that have something to say.
 pub const WAKES_QUEUE: &str = "/bench-room-wake";
+
+/// Channels as a shop has them; nobody asks them for anything here.
+const CHANNELS: [(&str, &str); 12] = [
+    ("CHANNELS", "smartstore,coupang,elevenst,ownstore"),
+    ("SMARTSTORE_BASE_URL", "http://127.0.0.1:1"),
+    (
+        "SMARTSTORE_CREDENTIALS",
+        r#"{"client_id":"bench","client_secret":"$2a$04$N9qo8uLOickgx2ZMRZoMye"}"#,
+    ),
+    ("COUPANG_BASE_URL", "http://127.0.0.1:1"),
+    (
+        "COUPANG_CREDENTIALS",
+        r#"{"access_key":"bench","secret_key":"bench","vendor_id":"A00000000"}"#,
+    ),
+    ("ELEVENST_BASE_URL", "http://127.0.0.1:1"),
+    ("ELEVENST_CREDENTIALS", r#"{"api_key":"bench"}"#),
+    ("OWNSTORE_BASE_URL", "http://127.0.0.1:1"),
+    ("OWNSTORE_MARKETPLACE", "cafe24"),
+    (
+        "OWNSTORE_CREDENTIALS",
+        r#"{"mall_id":"bench","client_id":"bench","client_secret":"bench","refresh_token":"bench"}"#,
+    ),
+    ("ALERT_WEBHOOK_URL", "http://127.0.0.1:1"),
+    ("CANCEL_OVERSOLD", "false"),
+];
+/// The queues of the channels.
+const SYNC_QUEUE: &str = "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-channel-sync";
+const PULL_QUEUE: &str = "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-channel-pull";
 
 /// Where the functions are; set before the first one is started.
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -196,6 +226,9 @@ fn set_up<'a>(
             "ORDERS_QUEUE_URL",
             format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{ORDERS_QUEUE}"),
         )
+        .env("CHANNEL_SYNC_QUEUE_URL", SYNC_QUEUE)
+        .env("CHANNEL_PULL_QUEUE_URL", PULL_QUEUE)
+        .envs(CHANNELS)
         .env(
             "ROOM_WAKE_QUEUE_URL",
             format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{WAKES_QUEUE}"),

@@ -16,6 +16,10 @@ pub const DEADLINES: &str = "{bench}:deadlines:live:b1";
 pub const EXTENDED: &str = "{bench}:extended:live:b1";
 /// String: the time up to which accepted orders are known to have been looked at.
 pub const WATERMARK: &str = "{bench}:watermark";
+/// Set: products whose units moved outside the broadcasts.
+pub const MOVED: &str = "{bench}:moved";
+/// String: there while somebody was woken for these a moment ago.
+pub const MOVED_WAKE: &str = "{bench}:moved:wake";
 /// The script that is measured.
 pub const RESERVE: &str = include_str!("../../../shared/src/stock/reserve.lua");
 

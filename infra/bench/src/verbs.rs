@@ -52,7 +52,7 @@ const BARE: Verb = Verb {
     answer: "1",
 };
 
-const VERBS: [Verb; 12] = [
+const VERBS: [Verb; 13] = [
     Verb {
         figure: "confirm.redis_cpu_us",
         script: include_str!("../../../shared/src/stock/confirm.lua"),
@@ -152,6 +152,20 @@ const VERBS: [Verb; 12] = [
             let product = product_id(number);
             let grant = ["60000", &product, "200", "200", "2"];
             [words(&["1", gate::GATE, NOW]), words(&grant)].concat()
+        },
+        answer: "granted",
+    },
+    Verb {
+        figure: "mirror.redis_cpu_us",
+        script: include_str!("../../../shared/src/stock/mirror.lua"),
+        subjects: 1,
+        prepare: products,
+        // Each product by a newer row: one unit fewer.
+        call: |number, _| {
+            let product = product_id(number);
+            let keys = ["3", gate::GATE, gate::MOVED, gate::MOVED_WAKE, NOW];
+            let row = ["60000", &product, "100", "99", "1", "2", "2000"];
+            [words(&keys), words(&row)].concat()
         },
         answer: "granted",
     },

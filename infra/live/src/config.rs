@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, Error, Result};
 
 /// Marketplaces, each with the variable that moves it elsewhere.
-const CHANNELS: [(&str, &str); 4] = [
+pub const CHANNELS: [(&str, &str); 4] = [
     ("smartstore", "SMARTSTORE_BASE_URL"),
     ("coupang", "COUPANG_BASE_URL"),
     ("elevenst", "ELEVENST_BASE_URL"),
@@ -49,6 +49,10 @@ pub struct Config {
     pub toss_secret_key: String,
     /// Marketplaces that are somewhere else, by name.
     pub channels: BTreeMap<String, String>,
+    /// What these are asked with, by name: a JSON object of texts.
+    pub credentials: BTreeMap<String, String>,
+    /// Which marketplace the own store is: `cafe24`, or `shop` for one with a backend of its own.
+    pub own_store_marketplace: String,
     /// The port of the HTTP API; 0 takes a free one.
     pub http_port: u16,
     /// The port of the WebSocket API; 0 takes a free one.
@@ -89,6 +93,15 @@ impl Config {
                 .iter()
                 .filter_map(|(name, key)| Some(((*name).to_owned(), without_slash(variable(key)?))))
                 .collect(),
+            credentials: CHANNELS
+                .iter()
+                .filter_map(|(name, key)| {
+                    let key = key.replace("BASE_URL", "CREDENTIALS");
+                    Some(((*name).to_owned(), variable(&key)?))
+                })
+                .collect(),
+            own_store_marketplace: variable("OWNSTORE_MARKETPLACE")
+                .unwrap_or_else(|| "cafe24".into()),
             http_port: number("ONEPOOL_HTTP_PORT", 0)?,
             websocket_port: number("ONEPOOL_WS_PORT", 0)?,
             show: match variable("SHOW").as_deref() {

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::aws::{Aws, Refusal, text_of};
 use crate::config::Config;
 use crate::error::{Context, Error, Result};
+use crate::marketplaces::Channels;
 use crate::{package, say};
 
 const STACK: &str = "onepool";
@@ -31,6 +32,8 @@ pub struct Surroundings<'a> {
     pub token_secret: &'a str,
     /// Where functions reach viewers; API and stage are appended.
     pub callback_base_url: &'a str,
+    /// The channels of the shop.
+    pub channels: &'a Channels,
 }
 
 /// A deployed stack.
@@ -70,6 +73,19 @@ pub async fn deploy(aws: &Aws, config: &Config, around: &Surroundings<'_>) -> Re
         &config.toss_secret_key,
     )
     .await?;
+    let mut channels = Vec::new();
+    for (name, channel) in around.channels {
+        let secret = secret(aws, format!("onepool/{run}/{name}"), &channel.credentials).await?;
+        let prefix = parameter_prefix(name);
+        channels.push((format!("{prefix}BaseUrl"), channel.url.clone()));
+        channels.push((format!("{prefix}SecretName"), secret));
+    }
+    let names: Vec<&str> = around.channels.keys().map(String::as_str).collect();
+    channels.push(("Channels".to_owned(), names.join(",")));
+    channels.push((
+        "OwnStoreMarketplace".to_owned(),
+        config.own_store_marketplace.clone(),
+    ));
     aws.bucket(BUCKET).await?;
     let template =
         fs::read_to_string(config.root.join("template.yaml")).context(|| "template.yaml".into())?;
@@ -102,10 +118,14 @@ pub async fn deploy(aws: &Aws, config: &Config, around: &Surroundings<'_>) -> Re
         // About half of what the emulator can post.
         ("CallbackBudget", "250"),
     ];
-    for (position, (key, value)) in parameters.into_iter().enumerate() {
+    let parameters = parameters
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .chain(channels);
+    for (position, (key, value)) in parameters.enumerate() {
         let member = format!("Parameters.member.{}", position + 1);
-        request.push((format!("{member}.ParameterKey"), key.to_owned()));
-        request.push((format!("{member}.ParameterValue"), value.to_owned()));
+        request.push((format!("{member}.ParameterKey"), key));
+        request.push((format!("{member}.ParameterValue"), value));
     }
     match aws.query("cloudformation", "CreateStack", &request).await? {
         Ok(_stack_id) => {}
@@ -120,6 +140,16 @@ pub async fn deploy(aws: &Aws, config: &Config, around: &Surroundings<'_>) -> Re
         since,
     );
     Ok(Stack { outputs, queues })
+}
+
+/// What the template's parameters of a channel begin with.
+fn parameter_prefix(channel: &str) -> &'static str {
+    match channel {
+        "smartstore" => "SmartStore",
+        "coupang" => "Coupang",
+        "elevenst" => "ElevenSt",
+        _ => "OwnStore",
+    }
 }
 
 async fn secret(aws: &Aws, name: String, value: &str) -> Result<String> {

@@ -12,6 +12,7 @@ pub mod error;
 pub mod folder;
 pub mod gateway;
 pub mod live;
+pub mod marketplaces;
 pub mod package;
 pub mod payments;
 mod ports;

@@ -9,6 +9,7 @@ use crate::deploy::{self, Stack, Surroundings};
 use crate::error::Result;
 use crate::folder::Folder;
 use crate::gateway::{self, Callbacks, Gateway};
+use crate::marketplaces::{self, Channels};
 use crate::processes::Processes;
 use crate::seed::OnAir;
 use crate::tokens::{Role, Signer};
@@ -24,6 +25,8 @@ pub struct Live {
     pub aws: Aws,
     /// What was deployed to it.
     pub stack: Stack,
+    /// The channels of the shop.
+    pub channels: Channels,
     local_json: std::path::PathBuf,
     _gateway: Gateway,
     _callbacks: Callbacks,
@@ -32,13 +35,12 @@ pub struct Live {
 /// Starts the parts, deploys the template, opens the doors and writes `local.json`.
 pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> Result<Live> {
     let scratch = folder.scratch();
-    let (redis, payments, emulator) = tokio::try_join!(
+    let (redis, payments, channels, emulator) = tokio::try_join!(
         redis::start(processes, &scratch),
         payments::start(processes, config),
+        marketplaces::start(processes, config),
         emulator::start(processes, config, &scratch),
     )?;
-    // Fake marketplaces start here, beside the payment sandbox; one that is given is used instead.
-    let channels = config.channels.clone();
 
     let signer = Signer::random()?;
     let callbacks = gateway::callbacks(&emulator.aws).await?;
@@ -47,6 +49,7 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
         toss_base_url: &payments.url,
         token_secret: signer.secret(),
         callback_base_url: &callbacks.url,
+        channels: &channels,
     };
     let stack = deploy::deploy(&emulator.aws, config, &around).await?;
     let gateway = gateway::open(config, &emulator.aws, &stack).await?;
@@ -60,7 +63,10 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
         dynamodb: emulator.aws.endpoint.clone(),
         sqs: emulator.aws.endpoint.clone(),
         payments: payments.url,
-        channels,
+        channels: channels
+            .iter()
+            .map(|(name, channel)| (name.clone(), channel.url.clone()))
+            .collect(),
         token_secret: signer.secret().to_owned(),
         tokens: Tokens {
             operator: signer.sign("operator-1", "운영자", Role::Operator)?,
@@ -81,6 +87,7 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
         signer,
         aws: emulator.aws,
         stack,
+        channels,
         local_json,
         _gateway: gateway,
         _callbacks: callbacks,
@@ -108,6 +115,9 @@ impl Live {
         println!("  HTTP       {http}");
         println!("  WebSocket  {websocket}?broadcast_id={broadcast}&token=…");
         println!("  payments   {}", self.addresses.payments);
+        for (name, url) in &self.addresses.channels {
+            println!("  {name:<10} {url}");
+        }
         println!("  redis      {}", self.addresses.redis);
         println!("  aws        {}", self.addresses.aws);
         println!("  local.json {}", self.local_json.display());

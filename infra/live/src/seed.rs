@@ -10,10 +10,14 @@ use crate::shop::Shop;
 
 /// The product's id.
 pub const PRODUCT: &str = "jeju-tangerine-5kg";
+const NAME: &str = "제주 노지 감귤 5kg";
 /// Units in the shop.
 const STOCK: i64 = 120;
 /// Units that the broadcast sells.
 pub const ON_SALE: i64 = 100;
+
+/// Units that no channel shows.
+const BUFFER: i64 = 2;
 
 const LIST_PRICE: i64 = 29_900;
 const LIVE_PRICE: i64 = 19_900;
@@ -54,11 +58,12 @@ impl Staff {
 /// The product with its stock, and a broadcast on air.
 pub async fn demo_shop(live: &Live) -> Result<OnAir> {
     let staff = Staff::of(live);
-    let product = json!({ "name": "제주 노지 감귤 5kg", "list_price": LIST_PRICE });
+    let product = json!({ "name": NAME, "list_price": LIST_PRICE });
     staff
         .operator
         .must(Method::PUT, &format!("/products/{PRODUCT}"), &product)
         .await?;
+    list(live, &staff).await?;
     let on_air = next_broadcast(&staff, ON_SALE).await?;
     say::note(
         &format!("데모 상점: 감귤 {STOCK}개 중 {ON_SALE}개를 라이브 {LIVE_PRICE}원에"),
@@ -68,6 +73,21 @@ pub async fn demo_shop(live: &Live) -> Result<OnAir> {
         ),
     );
     Ok(on_air)
+}
+
+/// Every marketplace of ours sells the product too, from the same stock.
+async fn list(live: &Live, staff: &Staff) -> Result<()> {
+    for (name, channel) in &live.channels {
+        let Some(mut listing) = channel.put_up(name, NAME, LIST_PRICE).await? else {
+            continue;
+        };
+        listing["distribution"] = json!({ "mode": "shared", "buffer": { "units": BUFFER } });
+        listing["price"] = json!(LIST_PRICE);
+        listing["price_policy"] = json!("lowest");
+        let path = format!("/products/{PRODUCT}/listings/{name}");
+        staff.operator.must(Method::PUT, &path, &listing).await?;
+    }
+    Ok(())
 }
 
 /// Fills the stock up again, and puts `units` of it on air in a fresh broadcast.

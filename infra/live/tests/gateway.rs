@@ -73,6 +73,8 @@ async fn open() -> Gateway {
         toss_base_url: None,
         toss_secret_key: String::new(),
         channels: BTreeMap::new(),
+        credentials: BTreeMap::new(),
+        own_store_marketplace: "cafe24".into(),
         http_port: 0,
         websocket_port: 0,
         show: Show::No,

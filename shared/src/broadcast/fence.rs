@@ -6,11 +6,12 @@
 //! a grant brings them back after [`WITHDRAWAL_GRACE`](crate::stock::WITHDRAWAL_GRACE).
 
 use crate::{
+    channel::wake::Wakes,
     clock::Timestamp,
     error::Error,
-    id::{self, BroadcastId, ProductId},
+    id::{self, ProductId},
     ledger::{Change, Ledger, Moved, StockRow},
-    stock::{Gate, Source, Withdrawn},
+    stock::{Gate, Granted, Source, Withdrawn},
 };
 
 /// How often units are withdrawn again when the row changed in between.
@@ -26,6 +27,8 @@ pub struct Fence {
     pub ledger: Ledger,
     /// The gate.
     pub gate: Gate,
+    /// Whom it wakes when the pool moved.
+    pub channels: Wakes,
 }
 
 /// Who moves units and why; the id makes a repeated request find itself.
@@ -74,55 +77,39 @@ impl Fence {
             .map(drop)
     }
 
-    /// Carves `units` out of the pool for a broadcast.
+    /// Carves `units` out of the pool for a broadcast, or the share of a channel.
     ///
     /// # Errors
     /// [`Error::InsufficientPool`], [`Error::IdempotencyConflict`], or a store failed; asking again with the same cause is
     /// safe.
     pub async fn carve(
         &self,
-        broadcast: &BroadcastId,
+        to: &Source,
         product: &ProductId,
         units: u64,
         cause: &Cause,
         now: Timestamp,
     ) -> Result<(), Error> {
-        self.grant_to(
-            Some(Source::Pool),
-            Source::Live(broadcast.clone()),
-            product,
-            units,
-            cause,
-            now,
-        )
-        .await
+        self.grant_to(Some(Source::Pool), to.clone(), product, units, cause, now)
+            .await
     }
 
-    /// Gives up to `most` free units of a broadcast back to the pool, or none if fewer than `least` are free. Returns how
-    /// many.
+    /// Gives up to `most` free units of a broadcast, or of a channel's share, back to the pool, or none if fewer than `least` are free.
+    /// Returns how many.
     ///
     /// # Errors
     /// [`Error::InsufficientPool`] if fewer than `least` are free, [`Error::IdempotencyConflict`], or a store failed; asking
     /// again with the same cause is safe.
     pub async fn give_back(
         &self,
-        broadcast: &BroadcastId,
+        from: &Source,
         product: &ProductId,
         (least, most): (u64, u64),
         cause: &Cause,
         now: Timestamp,
     ) -> Result<u64, Error> {
-        let source = Source::Live(broadcast.clone());
-        self.withdraw_from(
-            &source,
-            Some(Source::Pool),
-            product,
-            least,
-            most,
-            cause,
-            now,
-        )
-        .await
+        self.withdraw_from(from, Some(Source::Pool), product, least, most, cause, now)
+            .await
     }
 
     /// Makes the gate follow the ledger for one source.
@@ -137,9 +124,21 @@ impl Fence {
     ) -> Result<Option<StockRow>, Error> {
         let row = self.ledger.stock_row(product, source).await?;
         if let Some(row) = &row {
-            self.gate.grant(row, now).await?;
+            self.follow_row(row, now).await?;
         }
         Ok(row)
+    }
+
+    /// Makes the gate follow a row of the ledger; if that moved the pool or a channel's share, the channels hear of it.
+    ///
+    /// # Errors
+    /// Redis failed; asking again is safe.
+    pub async fn follow_row(&self, row: &StockRow, now: Timestamp) -> Result<Granted, Error> {
+        let (granted, wake) = self.gate.follow(row, now).await?;
+        if wake {
+            self.channels.moved().await;
+        }
+        Ok(granted)
     }
 
     async fn grant_to(

@@ -153,6 +153,8 @@ impl Studio {
                 .transpose()?,
         };
         self.catalog.put_product(&product).await?;
+        // A floor of its listings may have moved.
+        self.fence.channels.look_at(&product.product_id).await?;
         self.view(product).await
     }
 
@@ -169,12 +171,13 @@ impl Studio {
         let sources: Vec<&Source> = rows.iter().map(|row| &row.source).collect();
         let gates = self.fence.gate.stock(&product.product_id, &sources).await?;
         let mut stock = StockView::default();
+        let mut unsold = 0;
         for (row, gate) in rows.iter().zip(gates) {
             // A gate that has forgotten would be loaded with what the ledger has not sold.
-            let [left, held, version] = gate.map_or([row.unsold, 0, 0], |gate| {
+            let [left, held, version] = gate.map_or([units(row.unsold), 0, 0], |gate| {
                 [units(gate.left), units(gate.held), gate.version]
             });
-            stock.on_hand += row.unsold;
+            unsold += row.unsold;
             stock.sold += row.sold;
             stock.held += held;
             stock.version += version;
@@ -189,6 +192,7 @@ impl Studio {
                 left,
             });
         }
+        stock.on_hand = units(unsold);
         Ok(ProductView { product, stock })
     }
 

@@ -226,7 +226,7 @@ impl Studio {
             .await?;
         let returned = self
             .fence
-            .give_back(broadcast, product, (0, fence::ALL), &cause, now)
+            .give_back(&source, product, (0, fence::ALL), &cause, now)
             .await?;
         let standing = self.show_in_room(broadcast, None, &closed).await?;
         if standing.open {
@@ -313,12 +313,12 @@ impl Studio {
             );
             let moved = if needed > granted {
                 self.fence
-                    .carve(broadcast, product, needed - granted, &cause, now)
+                    .carve(&source, product, needed - granted, &cause, now)
                     .await
             } else if needed < granted {
                 let units = granted - needed;
                 self.fence
-                    .give_back(broadcast, product, (units, units), &cause, now)
+                    .give_back(&source, product, (units, units), &cause, now)
                     .await
                     .map(drop)
             } else {

@@ -14,6 +14,7 @@ use axum::{
     routing::{get, patch, post, put},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
 
 use super::{HttpAnswer, once::Keyed, parse_body};
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
         Request, Studio,
         trace::{CHANGES, MAX_CHANGES},
     },
+    channel::desk::Desk,
     error::{Error, Language},
     id::{BroadcastId, ProductId},
 };
@@ -30,8 +32,10 @@ use crate::{
 pub struct StudioApi {
     /// Whose tokens are let in.
     pub tokens: Tokens,
-    /// What it is about.
+    /// Products and broadcasts.
     pub studio: Studio,
+    /// Channels.
+    pub desk: Desk,
 }
 
 type Api = State<Arc<StudioApi>>;
@@ -43,6 +47,13 @@ pub fn router(api: StudioApi) -> Router {
         .route("/products/{product_id}", put(put_product).get(product))
         .route("/products/{product_id}/stock", post(adjust_stock))
         .route("/products/{product_id}/trace", get(trace))
+        .route(
+            "/products/{product_id}/listings/{channel}",
+            put(put_listing),
+        )
+        .route("/channels", get(channels))
+        .route("/channels/{channel}/pull", post(pull))
+        .route("/channels/{channel}/resync", post(resync))
         .route("/broadcasts", post(create_broadcast))
         .route("/broadcasts/{broadcast_id}", get(broadcast))
         .route("/broadcasts/{broadcast_id}/start", post(start))
@@ -109,6 +120,56 @@ async fn adjust_stock(State(api): Api, Ids(id): Ids<String>, call: Call) -> Answ
             .await
     })
     .await
+}
+
+async fn put_listing(
+    State(api): Api,
+    Ids((product, channel)): Ids<(String, String)>,
+    call: Call,
+) -> Answer {
+    let body = parse_body(&call.body);
+    call.once(&api, &OPERATOR, body, async |request, body| {
+        api.desk
+            .put_listing(&request, &product_id(&product)?, &channel, body)
+            .await
+    })
+    .await
+}
+
+async fn channels(State(api): Api, call: Call) -> Answer {
+    call.answer(StatusCode::OK, async {
+        call.caller.require(Role::Operator)?;
+        Ok(json!({ "channels": api.desk.channels().await? }))
+    })
+    .await
+}
+
+async fn pull(State(api): Api, Ids(channel): Ids<String>, call: Call) -> Answer {
+    call.once(&api, &PULL, Ok(()), async |_, ()| {
+        api.desk.pull(&channel).await?;
+        Ok(json!({ "status": "queued", "channel": channel }))
+    })
+    .await
+}
+
+async fn resync(
+    State(api): Api,
+    Ids(channel): Ids<String>,
+    query: Result<Query<ResyncQuery>, QueryRejection>,
+    call: Call,
+) -> Answer {
+    let query = query.map_err(|_| Error::invalid("dry_run", "true, false"));
+    call.once(&api, &OPERATOR, query, async |_, Query(query)| {
+        api.desk.resync(&channel, query.dry_run).await
+    })
+    .await
+}
+
+/// The query of `POST /channels/{channel}/resync`.
+#[derive(Deserialize)]
+struct ResyncQuery {
+    #[serde(default)]
+    dry_run: bool,
 }
 
 async fn create_broadcast(State(api): Api, call: Call) -> Answer {
@@ -211,6 +272,10 @@ const OPERATOR: Rule = Rule {
 };
 const STOCK: Rule = Rule {
     key_required: true,
+    ..OPERATOR
+};
+const PULL: Rule = Rule {
+    status: StatusCode::ACCEPTED,
     ..OPERATOR
 };
 const HOST: Rule = Rule {

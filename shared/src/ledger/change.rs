@@ -208,7 +208,7 @@ impl Ledger {
     }
 
     /// Counts units as unsold again. A source that had come to rest has something left to sell by it, so it is listed again.
-    fn take_back(
+    pub(super) fn take_back(
         &self,
         product: &ProductId,
         source: &Source,

@@ -9,6 +9,7 @@
 //! | stock | `pk` product, `sk` `change#<id>` | that a request has moved units, so that it does so once |
 //! | stock | `pk` product, `sk` `trace#<time>#<id>` | [`TraceEntry`]: one change of a source with its cause, written once |
 //! | orders | `pk` order | [`OrderRecord`] |
+//! | orders | `pk` `line#<channel>#<key>` | [`LineRecord`]: an order line that a channel sold |
 //!
 //! Two sparse indexes: `sources` of the stock table lists every [`StockRow`], `due` of the orders table the orders that
 //! somebody has to look at, by the time of that.
@@ -16,6 +17,7 @@
 mod book;
 mod change;
 mod due;
+mod import;
 mod moves;
 mod record;
 mod row;
@@ -27,6 +29,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 pub use book::Booking;
 pub use change::Changed;
+pub use import::{Imported, LineRecord, NewLine, Taken, line_key};
 pub use moves::{Change, Moved};
 pub use record::{OrderRecord, Refund};
 pub use row::StockRow;

@@ -104,7 +104,7 @@ impl Ledger {
                     return Ok(if stale {
                         Moved::Stale
                     } else {
-                        Moved::Short(row.map_or(0, |row| row.unsold))
+                        Moved::Short(row.map_or(0, |row| u64::try_from(row.unsold).unwrap_or(0)))
                     });
                 }
                 _ => back_off(attempt).await,

@@ -102,8 +102,7 @@ impl Fence {
                 ),
                 by: "orders".to_owned(),
             };
-            let broadcast = record.order_id.broadcast();
-            self.give_back(&broadcast, &product, (0, fence::ALL), &cause, now)
+            self.give_back(source, &product, (0, fence::ALL), &cause, now)
                 .await?;
         }
         Ok(())

@@ -208,7 +208,7 @@ impl Reconcile {
         products: &[&'a ProductId],
         report: &mut Report,
     ) -> Result<Vec<(&'a ProductId, Option<Look>)>, Error> {
-        let Fence { ledger, gate } = &self.sweep.fence;
+        let Fence { ledger, gate, .. } = &self.sweep.fence;
         let by_product = |rows: Vec<StockRow>| -> HashMap<ProductId, StockRow> {
             let rows = rows.into_iter();
             rows.map(|row| (row.product_id.clone(), row)).collect()
@@ -266,12 +266,16 @@ impl Reconcile {
             // Units on their way out of the source have left the gate already. The ledger follows; if nobody goes on with
             // that move, or with telling the gate of one, this does.
             let leaving = signed(row.granted)? - before.granted;
-            if leaving != 0 && gate.grant(row, now).await? == Granted::Followed {
+            // A source without holds is told what the ledger has, sales of channels included.
+            let behind = !source.has_holds() && before.left + leaving != row.unsold;
+            if (leaving != 0 || behind)
+                && self.sweep.fence.follow_row(row, now).await? == Granted::Followed
+            {
                 continue;
             }
             let of = |units: &BTreeMap<&ProductId, i64>| units.get(product).copied().unwrap_or(0);
             let look = Look {
-                free: before.left + of(&unbooked) + leaving - signed(row.unsold)?,
+                free: before.left + of(&unbooked) + leaving - row.unsold,
                 held: before.held - of(&open),
                 version: before.version,
                 row: row.clone(),
@@ -369,7 +373,7 @@ impl Reconcile {
             gate.load_terms(&row.source, &row.product_id, &terms)
                 .await?;
         }
-        Ok(gate.grant(row, now).await? == Granted::Loaded)
+        Ok(self.sweep.fence.follow_row(row, now).await? == Granted::Loaded)
     }
 
     /// Every product of a broadcast sells at the terms its host set last: a Redis that came back with an older memory has older
@@ -421,7 +425,7 @@ impl Reconcile {
             };
             let everything = (0, fence::ALL);
             fence
-                .give_back(broadcast, product, everything, &cause, now)
+                .give_back(&row.source, product, everything, &cause, now)
                 .await?;
         }
         Ok(())

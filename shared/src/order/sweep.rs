@@ -89,7 +89,7 @@ impl Sweep {
         order: &OrderId,
         now: Timestamp,
     ) -> Result<Option<OrderRecord>, Error> {
-        let Fence { ledger, gate } = &self.fence;
+        let Fence { ledger, gate, .. } = &self.fence;
         let Some(record) = ledger.order(order).await? else {
             let Some(hold) = gate.hold(source, order).await? else {
                 return Ok(None);

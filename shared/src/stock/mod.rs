@@ -12,6 +12,7 @@
 //! | `taken:<product>:<viewer>` | units the viewer has in orders that did not fail |
 //! | `hold:<order>` | `<state> <revision> <deadline ms> <accepted ms> <fingerprint> <viewer>` then `<product> <units> <price>` a line |
 //! | `due` | the first deadline of the two lists below (ms), or an earlier one: until then nothing has expired |
+//! | `followed:<product>` | for a source without holds: the ledger's revision the counters are of |
 //! | `sweeping` | until when somebody looks after the expired holds (ms) |
 //!
 //! A hold is
@@ -81,6 +82,17 @@ pub enum Source {
     Live(BroadcastId),
     /// The fixed share of a channel.
     Channel(String),
+}
+
+impl Source {
+    /// Whether orders hold units of it before the ledger has them. What a channel sells is in the ledger first.
+    #[must_use]
+    pub const fn has_holds(&self) -> bool {
+        match self {
+            Self::Live(_) => true,
+            Self::Pool | Self::Channel(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Source {

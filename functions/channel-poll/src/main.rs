@@ -1,0 +1,17 @@
+//! `channel-poll`: what channels sold comes into the ledger.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use onepool::{app, batch::Invocation, metric};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    metric::install("channel-poll")?;
+    let (pull, queue) = app::channel_poll()?;
+    run(service_fn(async |event: LambdaEvent<Invocation<_>>| {
+        let outcome = event.payload.handle(&queue, |wake| pull.run(wake)).await;
+        metric::flush();
+        Ok::<_, Error>(outcome?)
+    }))
+    .await
+}

@@ -1,0 +1,17 @@
+//! `channel-sync`: what the pool has is shown on every channel.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use onepool::{app, batch::Invocation, metric};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    metric::install("channel-sync")?;
+    let (push, queue) = app::channel_sync()?;
+    run(service_fn(async |event: LambdaEvent<Invocation<_>>| {
+        let outcome = event.payload.handle(&queue, |wake| push.handle(wake)).await;
+        metric::flush();
+        Ok::<_, Error>(outcome?)
+    }))
+    .await
+}

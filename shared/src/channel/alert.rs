@@ -1,0 +1,173 @@
+//! Alerts: what a person has to do, told once in a while and not once a second: as a metric that an alarm watches, and to a webhook
+//! that speaks Slack's format.
+
+use std::time::Duration;
+
+use metrics::counter;
+use reqwest::Client;
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use crate::{config::Secret, connection::Redis, id, keys::Keys};
+
+/// How long the same alert is not told again.
+const QUIET: Duration = Duration::from_secs(3_600);
+/// A webhook that does not answer does not hold up the work.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Something a person has to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alert {
+    /// A channel sold what was not there.
+    Oversold {
+        /// The channel's order.
+        order_no: String,
+        /// The product.
+        product: String,
+        /// Units that are missing.
+        units: u32,
+    },
+    /// A channel refuses our credentials, or our address.
+    Credentials {
+        /// What it said.
+        cause: String,
+    },
+    /// Credentials run out soon.
+    Expiring {
+        /// In how many days.
+        days: u64,
+    },
+    /// A channel does not answer.
+    Away {
+        /// What it said last.
+        cause: String,
+    },
+    /// A listing is refused for good.
+    Refused {
+        /// The product.
+        product: String,
+        /// What the channel said.
+        cause: String,
+    },
+    /// Orders of an item that is no listing, or that cannot be read.
+    Quarantined {
+        /// Why.
+        reason: String,
+    },
+    /// A listing costs less than its policy allows, and cannot be raised.
+    BelowFloor {
+        /// The product.
+        product: String,
+        /// What it costs a buyer, in won.
+        price: u64,
+        /// What it has to cost, in won.
+        floor: u64,
+    },
+}
+
+impl Alert {
+    /// Its kind, as the metric names it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Oversold { .. } => "oversold",
+            Self::Credentials { .. } => "credentials",
+            Self::Expiring { .. } => "expiring",
+            Self::Away { .. } => "away",
+            Self::Refused { .. } => "refused",
+            Self::Quarantined { .. } => "quarantined",
+            Self::BelowFloor { .. } => "below_floor",
+        }
+    }
+
+    /// What happened and what to do, in Korean: it is read by the operations team.
+    #[must_use]
+    pub fn text(&self, channel: &str) -> String {
+        match self {
+            Self::Oversold {
+                order_no,
+                product,
+                units,
+            } => format!(
+                "[{channel}] 초과 판매: 주문 {order_no}, 상품 {product}, 부족 수량 {units}개. 재고를 추가하거나, 채널에서 해당 주문을 품절 취소해 주세요."
+            ),
+            Self::Credentials { cause } => format!(
+                "[{channel}] 인증이 거부되었습니다 ({cause}). 채널 관리자 화면에서 API 키와 허용 IP를 확인하고, Secrets Manager의 값을 새로 넣어 주세요. 그 전까지 재고와 주문이 연동되지 않습니다."
+            ),
+            Self::Expiring { days } => format!(
+                "[{channel}] API 키가 {days}일 뒤 만료됩니다. 새 키를 발급받아 Secrets Manager의 값을 바꿔 주세요."
+            ),
+            Self::Away { cause } => format!(
+                "[{channel}] 채널이 응답하지 않습니다 ({cause}). 자동으로 다시 시도합니다. 길어지면 채널의 공지를 확인하고, 필요하면 판매를 중지해 주세요."
+            ),
+            Self::Refused { product, cause } => format!(
+                "[{channel}] 상품 {product}의 재고·가격을 채널이 거절했습니다 ({cause}). 상품 연결 정보(상품번호, 옵션번호)와 판매 상태를 확인한 뒤 다시 저장해 주세요."
+            ),
+            Self::Quarantined { reason } => format!(
+                "[{channel}] 처리할 수 없는 주문이 보관되었습니다 ({reason}). 상품 연결을 등록하면 다음 수집 때 자동으로 반영됩니다."
+            ),
+            Self::BelowFloor {
+                product,
+                price,
+                floor,
+            } => format!(
+                "[{channel}] 상품 {product}의 실제 판매가 {price}원이 자사몰 정가 {floor}원보다 낮습니다. 판매자 부담 할인과 쿠폰을 확인해 주세요."
+            ),
+        }
+    }
+}
+
+/// Tells people.
+pub struct Alerts {
+    redis: Redis,
+    keys: Keys,
+    webhook: Option<Secret>,
+    client: OnceCell<Client>,
+}
+
+impl Alerts {
+    /// Tells by metrics, and by the webhook if there is one.
+    #[must_use]
+    pub fn new(redis: Redis, keys: Keys, webhook: Option<Secret>) -> Self {
+        Self {
+            redis,
+            keys,
+            webhook,
+            client: OnceCell::new(),
+        }
+    }
+
+    /// Tells an alert of a channel; to the webhook not more than once an hour if it is the same.
+    pub async fn tell(&self, channel: &str, alert: &Alert) {
+        let text = alert.text(channel);
+        counter!("channel_alerts", "channel" => channel.to_owned(), "kind" => alert.kind())
+            .increment(1);
+        tracing::error!(channel, alert.kind = alert.kind(), "{text}");
+        let Some(webhook) = &self.webhook else { return };
+        let place = self.keys.alerted(&id::digest(&[channel, &text], 10));
+        let mut command = redis::cmd("SET");
+        command
+            .arg(place)
+            .arg(1)
+            .arg("NX")
+            .arg("EX")
+            .arg(QUIET.as_secs());
+        let mut commands = redis::pipe();
+        commands.add_command(command);
+        // If Redis does not say, it is told once too often rather than never.
+        if let Ok((None,)) = self.redis.send::<(Option<String>,)>(&commands).await {
+            return;
+        }
+        let client = self.client.get_or_init(async || Client::new()).await;
+        let answer = client
+            .post(webhook.reveal())
+            .timeout(PATIENCE)
+            .json(&json!({ "text": text }))
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status);
+        if let Err(error) = answer {
+            tracing::warn!(error = %error.without_url(), "the alert webhook did not take an alert");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The circuit of a channel: one that fails is left alone for a while, so that it delays nobody and its own recovery is not run
+//! over.
+
+use std::time::Duration;
+
+use super::Failure;
+use crate::{
+    clock::{self, Timestamp},
+    connection::Redis,
+    error::Error,
+    keys::Keys,
+};
+
+/// Failures in a row that open the circuit.
+const FAILURES: u32 = 3;
+/// How long it is open at first; each time it opens again, twice as long, up to the last.
+const FIRST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(300);
+/// How long it is open for credentials that are refused: only a person mends that, and asking on may get us blocked.
+const CREDENTIALS: Duration = Duration::from_secs(600);
+/// How long the record is kept, in milliseconds.
+const MEMORY_MS: i64 = 86_400_000;
+
+/// The circuits of a shop's channels.
+#[derive(Clone)]
+pub struct Circuits {
+    redis: Redis,
+    keys: Keys,
+}
+
+/// What is known of a circuit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Circuit {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Until when the channel is left alone.
+    pub open_until: Option<Timestamp>,
+}
+
+impl Circuit {
+    /// Whether the channel is left alone now.
+    #[must_use]
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.open_until.is_some_and(|until| until > now)
+    }
+
+    /// `closed`, `open`, or `half_open`: the next call shows whether the channel is back.
+    #[must_use]
+    pub fn word(&self, now: Timestamp) -> &'static str {
+        match (self.is_open(now), self.open_until) {
+            (true, _) => "open",
+            (false, Some(_)) => "half_open",
+            (false, None) => "closed",
+        }
+    }
+
+    /// How it is after a failure.
+    fn after(self, failure: &Failure, now: Timestamp) -> Self {
+        let failures = self.failures.saturating_add(1);
+        let span = match failure {
+            // It is there, and did not like this one thing.
+            Failure::Refused(_) => return Self::default(),
+            Failure::Credentials(_) => Some(CREDENTIALS),
+            Failure::Later {
+                after: Some(span), ..
+            } => Some(*span),
+            Failure::Later { after: None, .. } | Failure::Unknown(_) => {
+                let doubled = failures.saturating_sub(FAILURES).min(8);
+                (failures >= FAILURES).then(|| (FIRST * (1 << doubled)).min(LONGEST))
+            }
+        };
+        Self {
+            failures,
+            open_until: span.map_or(self.open_until, |span| Some(now + span)),
+        }
+    }
+}
+
+impl Circuits {
+    /// The circuits behind a connection.
+    #[must_use]
+    pub fn new(redis: Redis, keys: Keys) -> Self {
+        Self { redis, keys }
+    }
+
+    /// The circuit of a channel.
+    ///
+    /// # Errors
+    /// Redis did not answer.
+    pub async fn of(&self, channel: &str) -> Result<Circuit, Error> {
+        let mut command = redis::pipe();
+        command.hmget(self.keys.circuit(channel), &["failures", "open_until"]);
+        let ((failures, open_until),): ((Option<u32>, Option<u64>),) =
+            self.redis.send(&command).await?;
+        Ok(Circuit {
+            failures: failures.unwrap_or(0),
+            open_until: open_until.map(Timestamp::from_millis),
+        })
+    }
+
+    /// Takes note of how a call went. Returns how the circuit is now.
+    ///
+    /// # Errors
+    /// Redis did not answer.
+    pub async fn note(
+        &self,
+        channel: &str,
+        outcome: Result<(), &Failure>,
+    ) -> Result<Circuit, Error> {
+        let known = self.of(channel).await?;
+        let next = match outcome {
+            Ok(()) => Circuit::default(),
+            Err(failure) => known.after(failure, clock::now()),
+        };
+        if next == known {
+            return Ok(next);
+        }
+        let place = self.keys.circuit(channel);
+        let mut commands = redis::pipe();
+        commands.atomic().del(&place).ignore();
+        if next != Circuit::default() {
+            commands.hset(&place, "failures", next.failures).ignore();
+            if let Some(until) = next.open_until {
+                commands.hset(&place, "open_until", until.millis()).ignore();
+            }
+            commands.pexpire(&place, MEMORY_MS).ignore();
+        }
+        self.redis.send::<()>(&commands).await?;
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_left_alone_longer_and_longer_and_is_back_at_once() {
+        let now = Timestamp::from_millis(1_000_000);
+        let lost = Failure::Unknown("lost".to_owned());
+        let mut circuit = Circuit::default();
+        let mut spans = Vec::new();
+        for _ in 0..10 {
+            circuit = circuit.after(&lost, now);
+            spans.push(
+                circuit
+                    .open_until
+                    .map_or(0, |until| until.since(now).as_secs()),
+            );
+        }
+        assert_eq!(spans, [0, 0, 10, 20, 40, 80, 160, 300, 300, 300]);
+        let refused = circuit.after(&Failure::Refused("no such item".to_owned()), now);
+        assert_eq!(
+            refused,
+            Circuit::default(),
+            "a channel that refuses is there"
+        );
+        let told = Circuit::default().after(
+            &Failure::Later {
+                reason: "sanction".to_owned(),
+                after: Some(Duration::from_secs(3_600)),
+            },
+            now,
+        );
+        assert_eq!(told.word(now), "open");
+        assert_eq!(told.word(now + Duration::from_secs(3_600)), "half_open");
+    }
+}

@@ -1,0 +1,440 @@
+//! What operators do with channels: list products on them, see how they are, pull and compare.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ItemId,
+    backlog::Backlog,
+    circuit::Circuits,
+    listing::{Buffer, Distribution, Listing, PricePolicy, Unsold, shown_units},
+    wake::{PullWake, SyncWake},
+};
+use crate::{
+    broadcast::{
+        MAX_PRICE, MAX_UNITS, Request,
+        fence::{ALL, Cause, Fence},
+    },
+    catalog::{Catalog, ListingWrite},
+    clock::{self, Timestamp},
+    error::Error,
+    id::{self, ProductId},
+    queue::Queue,
+    stock::Source,
+};
+
+/// The longest id a channel gives a product or an option, in characters.
+const MAX_ITEM_ID: usize = 64;
+/// How often a listing is written again from what stands now, when another change came in between.
+const MAX_TRIES: usize = 10;
+/// Listings of a channel that one comparison looks at.
+const COMPARED: i32 = 200;
+const MOST_COMPARED: usize = 1_000;
+
+/// The operators' desk.
+pub struct Desk {
+    /// Listings.
+    pub catalog: Catalog,
+    /// The ledger and the gate.
+    pub fence: Fence,
+    /// What is to be pushed.
+    pub backlog: Backlog,
+    /// Which channels are left alone.
+    pub circuits: Circuits,
+    /// How a pull is asked for.
+    pub pulls: Queue,
+    /// The channels of the shop.
+    pub channels: Vec<String>,
+}
+
+/// The body of `PUT /products/{product_id}/listings/{channel}`.
+#[derive(Debug, Deserialize)]
+pub struct ListingBody {
+    channel_product_id: String,
+    #[serde(default)]
+    channel_option_id: Option<String>,
+    distribution: Distribution,
+    price: u64,
+    price_policy: PricePolicy,
+}
+
+/// A listing, as an operator reads it.
+#[derive(Debug, Serialize)]
+pub struct ListingView {
+    product_id: ProductId,
+    channel: String,
+    channel_product_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel_option_id: Option<String>,
+    distribution: Distribution,
+    price: u64,
+    price_policy: PricePolicy,
+    /// What the channel has to show.
+    units: u64,
+    /// What it was seen to show last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// A channel, as an operator reads it.
+#[derive(Debug, Serialize)]
+pub struct ChannelView {
+    channel: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_pull: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_push: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_sweep: Option<Timestamp>,
+    /// Listings that wait to be pushed.
+    backlog: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    circuit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_until: Option<Timestamp>,
+    /// Calls that may be made now, by what the channel counts together.
+    quota_left: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials_expire_at: Option<Timestamp>,
+    /// Orders that wait for a person, at most this many were counted.
+    quarantined: usize,
+}
+
+/// A listing that shows something else than it should.
+#[derive(Debug, Serialize)]
+pub struct Difference {
+    product_id: ProductId,
+    units: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The answer to `POST /channels/{channel}/resync`.
+#[derive(Debug, Serialize)]
+pub struct Resync {
+    dry_run: bool,
+    /// Listings that were looked at.
+    compared: usize,
+    /// Whether that was all of them.
+    complete: bool,
+    differences: Vec<Difference>,
+}
+
+impl Desk {
+    fn known(&self, channel: &str) -> Result<(), Error> {
+        if self.channels.iter().any(|known| known == channel) {
+            Ok(())
+        } else {
+            Err(Error::NotFound("channel"))
+        }
+    }
+
+    /// Lists a product on a channel, or changes how it is listed; while it sells, too.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::PriceBelowOwnStore`], [`Error::InsufficientPool`] if a fixed share is larger
+    /// than what the pool has, or a store failed.
+    pub async fn put_listing(
+        &self,
+        request: &Request,
+        product: &ProductId,
+        channel: &str,
+        body: ListingBody,
+    ) -> Result<ListingView, Error> {
+        self.known(channel)?;
+        let known = self.catalog.product(product).await?;
+        let wanted = body.listing(product, channel)?;
+        if let Some(floor) = wanted.floor(known.list_price)
+            && wanted.price < floor
+        {
+            return Err(Error::PriceBelowOwnStore { floor });
+        }
+        for _ in 0..MAX_TRIES {
+            let offers = self.catalog.offers(product).await?;
+            let read = offers.on(channel).map(|(listing, _)| listing.clone());
+            let next = Listing {
+                version: read.as_ref().map_or(0, |read| read.version) + 1,
+                ..wanted.clone()
+            };
+            let before = read.as_ref().map(|read| read.distribution);
+            // A share is carved out before the listing sells from it, and goes back after it does no more.
+            self.grow_share(request, &next, before).await?;
+            match self.catalog.put_listing(&next, read.as_ref()).await? {
+                ListingWrite::Overtaken => {}
+                ListingWrite::Taken => {
+                    self.shrink_share(request, &next, Some(next.distribution), before)
+                        .await?;
+                    return Err(Error::invalid(
+                        "channel_product_id",
+                        "an item that is not another product's",
+                    ));
+                }
+                ListingWrite::Now => {
+                    self.shrink_share(request, &next, before, Some(next.distribution))
+                        .await?;
+                    self.look_at(&next).await?;
+                    return self.view(&next).await;
+                }
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    /// The channel is told what the listing shows now, and what stood against it is forgotten.
+    async fn look_at(&self, listing: &Listing) -> Result<(), Error> {
+        let Listing {
+            product_id,
+            channel,
+            ..
+        } = listing;
+        self.catalog
+            .change_shown(product_id, channel, |state| {
+                state.quarantined = false;
+                state.failures = 0;
+                state.error = None;
+                // What is known of the number may be of another item.
+                state.units = None;
+                state.price = None;
+                state.uncollected = 0;
+            })
+            .await?;
+        self.fence.channels.look_at(product_id).await
+    }
+
+    async fn grow_share(
+        &self,
+        request: &Request,
+        listing: &Listing,
+        before: Option<Distribution>,
+    ) -> Result<(), Error> {
+        let more = share(Some(listing.distribution)).saturating_sub(share(before));
+        if more == 0 {
+            return Ok(());
+        }
+        let to = Source::Channel(listing.channel.clone());
+        let cause = cause(request, "grow", format!("share of {}", listing.channel));
+        let now = clock::now();
+        self.fence
+            .carve(&to, &listing.product_id, more, &cause, now)
+            .await
+    }
+
+    async fn shrink_share(
+        &self,
+        request: &Request,
+        listing: &Listing,
+        before: Option<Distribution>,
+        after: Option<Distribution>,
+    ) -> Result<(), Error> {
+        let less = share(before).saturating_sub(share(after));
+        if less == 0 {
+            return Ok(());
+        }
+        // A share that ends gives back all that is left of it; one that shrinks at most so much.
+        let most = if share(after) == 0 { ALL } else { less };
+        let from = Source::Channel(listing.channel.clone());
+        let cause = cause(request, "shrink", format!("share of {}", listing.channel));
+        let now = clock::now();
+        self.fence
+            .give_back(&from, &listing.product_id, (0, most), &cause, now)
+            .await
+            .map(drop)
+    }
+
+    async fn units(&self, listing: &Listing) -> Result<u64, Error> {
+        let rows = self.fence.ledger.stock_rows(&listing.product_id).await?;
+        let unsold = |source: &Source| {
+            let row = rows.iter().find(|row| row.source == *source);
+            row.map_or(0, |row| row.unsold)
+        };
+        let unsold = Unsold {
+            pool: unsold(&Source::Pool),
+            share: unsold(&Source::Channel(listing.channel.clone())),
+        };
+        Ok(shown_units(listing.distribution, unsold, u64::MAX))
+    }
+
+    async fn view(&self, listing: &Listing) -> Result<ListingView, Error> {
+        let units = self.units(listing).await?;
+        let offers = self.catalog.offers(&listing.product_id).await?;
+        let state = offers.on(&listing.channel).map(|(_, state)| state);
+        let state = state.unwrap_or_default();
+        Ok(ListingView {
+            product_id: listing.product_id.clone(),
+            channel: listing.channel.clone(),
+            channel_product_id: listing.item.product.clone(),
+            channel_option_id: listing.item.option.clone(),
+            distribution: listing.distribution,
+            price: listing.price,
+            price_policy: listing.price_policy,
+            units,
+            shown: state.units,
+            error: state.error,
+        })
+    }
+
+    /// How every channel is.
+    ///
+    /// # Errors
+    /// A store failed.
+    pub async fn channels(&self) -> Result<Vec<ChannelView>, Error> {
+        let now = clock::now();
+        let mut views = Vec::with_capacity(self.channels.len());
+        for channel in &self.channels {
+            let pull = self.catalog.pull_state(channel).await?;
+            let push = self.catalog.push_state(channel).await?;
+            let circuit = self.circuits.of(channel).await?;
+            let (backlog, _) = self.backlog.waiting(channel, now).await?;
+            views.push(ChannelView {
+                channel: channel.clone(),
+                last_pull: pull.pulled_at,
+                last_push: push.pushed_at,
+                last_sweep: push.swept_at,
+                backlog,
+                error: pull.error.or(push.error),
+                circuit: circuit.word(now),
+                open_until: circuit.open_until.filter(|until| *until > now),
+                quota_left: self.backlog.quota_left(channel).await?,
+                credentials_expire_at: pull.credentials_expire_at,
+                quarantined: self.catalog.quarantined(channel, 100).await?.len(),
+            });
+        }
+        Ok(views)
+    }
+
+    /// Asks for a pull of a channel, now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the queue did not take it.
+    pub async fn pull(&self, channel: &str) -> Result<(), Error> {
+        self.known(channel)?;
+        let channel = channel.to_owned();
+        self.pulls.send(&PullWake { channel }).await
+    }
+
+    /// Compares what a channel was last seen to show with what it should; unless it is a dry run, every listing is then looked at and put
+    /// right.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or a store failed.
+    pub async fn resync(&self, channel: &str, dry_run: bool) -> Result<Resync, Error> {
+        self.known(channel)?;
+        let (mut differences, mut compared, mut after) = (Vec::new(), 0, None);
+        loop {
+            let (products, next) = self
+                .catalog
+                .listed(channel, after.as_deref(), COMPARED)
+                .await?;
+            for product in products {
+                let offers = self.catalog.offers(&product).await?;
+                let Some((listing, state)) = offers.on(channel) else {
+                    continue;
+                };
+                compared += 1;
+                let units = self.units(listing).await?;
+                if state.units != Some(units) || state.error.is_some() {
+                    differences.push(Difference {
+                        product_id: product,
+                        units,
+                        shown: state.units,
+                        seen_at: state.at,
+                        error: state.error,
+                    });
+                }
+            }
+            after = next;
+            if after.is_none() || compared >= MOST_COMPARED {
+                break;
+            }
+        }
+        if !dry_run {
+            let wake = SyncWake::Sweep {
+                channel: channel.to_owned(),
+                after: None,
+            };
+            self.fence.channels.send(&wake).await?;
+        }
+        Ok(Resync {
+            dry_run,
+            compared,
+            complete: after.is_none(),
+            differences,
+        })
+    }
+}
+
+impl ListingBody {
+    fn listing(self, product: &ProductId, channel: &str) -> Result<Listing, Error> {
+        match self.distribution {
+            Distribution::Shared {
+                buffer: Buffer::Percent(percent),
+            } if percent > 100 => {
+                return Err(Error::invalid("distribution.buffer.percent", "0..=100"));
+            }
+            Distribution::Shared {
+                buffer: Buffer::Units(units),
+            } if units > MAX_UNITS => {
+                return Err(Error::invalid(
+                    "distribution.buffer.units",
+                    format!("0..={MAX_UNITS}"),
+                ));
+            }
+            Distribution::Fixed { units } if units > MAX_UNITS => {
+                return Err(Error::invalid(
+                    "distribution.units",
+                    format!("0..={MAX_UNITS}"),
+                ));
+            }
+            Distribution::Shared { .. } | Distribution::Fixed { .. } => {}
+        }
+        if !(1..=MAX_PRICE).contains(&self.price) {
+            return Err(Error::invalid("price", format!("1..={MAX_PRICE}")));
+        }
+        let checked = |field, text: String| {
+            id::check(&text, MAX_ITEM_ID)
+                .map(|()| text)
+                .map_err(|error| Error::invalid(field, error.to_string()))
+        };
+        Ok(Listing {
+            product_id: product.clone(),
+            channel: channel.to_owned(),
+            item: ItemId {
+                product: checked("channel_product_id", self.channel_product_id)?,
+                option: self
+                    .channel_option_id
+                    .map(|option| checked("channel_option_id", option))
+                    .transpose()?,
+            },
+            distribution: self.distribution,
+            price: self.price,
+            price_policy: self.price_policy,
+            version: 0,
+        })
+    }
+}
+
+/// The units a distribution keeps for itself.
+const fn share(distribution: Option<Distribution>) -> u64 {
+    match distribution {
+        Some(Distribution::Fixed { units }) => units,
+        Some(Distribution::Shared { .. }) | None => 0,
+    }
+}
+
+/// Each move of a request is found again by its own id.
+fn cause(request: &Request, step: &str, text: String) -> Cause {
+    Cause {
+        id: id::digest(&[&request.id, step], 16),
+        fingerprint: request.fingerprint.clone(),
+        text,
+        by: request.by.as_str().to_owned(),
+    }
+}

@@ -1,0 +1,503 @@
+//! Walks a window: every list of it, slice by slice. A list has no pages: it returns all of its window at once, so a slice is what
+//! bounds how much is in memory.
+//!
+//! A line only moves forward through the lists, and they are asked in that order: one that moves meanwhile is met again, not missed.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    super::{Failure, ItemId, LineState, OrderLine, Page, Pulled, Window, korea, quota::Urgency},
+    call::Calls,
+    handle::Line,
+    lookup::{self, Place, Standing},
+    wire::Row,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// A list has some hundred lines in it at a large seller; each slice of each list is a call.
+const SLICE: Duration = Duration::from_secs(6 * 3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// Nobody buys more of a thing in one line.
+const MOST_ORDERED: u64 = 100_000;
+
+/// A list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    Paid,
+    Confirmed,
+    Shipping,
+    CancelRequests,
+    Cancelled,
+}
+
+impl List {
+    const ALL: [Self; 5] = [
+        Self::Paid,
+        Self::Confirmed,
+        Self::Shipping,
+        Self::CancelRequests,
+        Self::Cancelled,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Paid => "ordservices/complete",
+            Self::Confirmed => "ordservices/packaging",
+            Self::Shipping => "ordservices/shipping",
+            Self::CancelRequests => "claimservice/cancelorders",
+            Self::Cancelled => "claimservice/canceledorders",
+        }
+    }
+
+    /// Claims are few.
+    fn slice(self) -> Duration {
+        match self {
+            Self::Paid | Self::Confirmed | Self::Shipping => SLICE,
+            Self::CancelRequests | Self::Cancelled => DAY,
+        }
+    }
+
+    /// The list of a window, in whole minutes, rounded outwards.
+    pub(super) fn path(self, window: Window) -> String {
+        let end = window.to + (MINUTE - Duration::from_millis(1));
+        format!(
+            "/rest/{}/{}/{}",
+            self.name(),
+            korea::minute(window.from),
+            korea::minute(end)
+        )
+    }
+}
+
+/// Which slice of which list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct At {
+    list: usize,
+    slice: u32,
+}
+
+impl At {
+    fn parse(page: Option<&str>) -> Option<Self> {
+        let Some(page) = page else {
+            return Some(Self { list: 0, slice: 0 });
+        };
+        let (list, slice) = page.split_once('.')?;
+        Some(Self {
+            list: list.parse().ok()?,
+            slice: slice.parse().ok()?,
+        })
+    }
+
+    /// The slice of the window that this is, and whether it is the last of its list.
+    fn slice_of(self, list: List, window: Window) -> Option<(Window, bool)> {
+        let from = window.from + list.slice().checked_mul(self.slice)?;
+        let to = (from + list.slice()).min(window.to);
+        (from <= window.to).then_some((Window { from, to }, to == window.to))
+    }
+
+    fn next(self, was_last_slice: bool) -> Option<String> {
+        let next = if was_last_slice {
+            Self {
+                list: self.list + 1,
+                slice: 0,
+            }
+        } else {
+            Self {
+                list: self.list,
+                slice: self.slice + 1,
+            }
+        };
+        (next.list < List::ALL.len()).then(|| format!("{}.{}", next.list, next.slice))
+    }
+}
+
+/// A page: one slice of one list.
+pub(super) async fn page(
+    calls: &Calls,
+    window: Window,
+    page: Option<&str>,
+    urgency: Urgency,
+) -> Result<Page, Failure> {
+    let unknown = || Failure::Refused("not a page of this window".to_owned());
+    let at = At::parse(page).ok_or_else(unknown)?;
+    let list = *List::ALL.get(at.list).ok_or_else(unknown)?;
+    let (slice, is_last) = at.slice_of(list, window).ok_or_else(unknown)?;
+    let rows = calls.orders(&list.path(slice), urgency).await?;
+    let mut orders: Vec<&str> = rows.iter().filter_map(|row| row.text("ordNo")).collect();
+    orders.sort_unstable();
+    orders.dedup();
+    let standings = lookup::standings(calls, &orders, urgency).await?;
+    let lines = match list {
+        List::Paid => bought(&rows, LineState::Paid, &standings),
+        List::Confirmed | List::Shipping => bought(&rows, LineState::Confirmed, &standings),
+        List::CancelRequests | List::Cancelled => cancelled(&rows, list, &standings),
+    };
+    Ok(Page {
+        lines,
+        next: at.next(is_last),
+    })
+}
+
+fn key(row: &Row) -> Option<String> {
+    Some(format!("{}:{}", row.text("ordNo")?, row.text("ordPrdSeq")?))
+}
+
+fn unreadable(row: &Row, reason: &str) -> Pulled {
+    Pulled::Unreadable {
+        key: key(row),
+        reason: reason.to_owned(),
+        raw: row.raw.clone(),
+    }
+}
+
+/// Reads lines that were bought. Whether their lists count units that were cancelled since is not said, so how many were bought at
+/// first is looked up.
+fn bought(rows: &[Row], state: LineState, standings: &BTreeMap<String, Standing>) -> Vec<Pulled> {
+    rows.iter()
+        .map(|row| {
+            let standing = key(row).and_then(|key| standings.get(&key));
+            match read_bought(row, state, standing) {
+                Ok(line) => Pulled::Line(line),
+                Err(reason) => unreadable(row, reason),
+            }
+        })
+        .collect()
+}
+
+fn read_bought(
+    row: &Row,
+    state: LineState,
+    standing: Option<&Standing>,
+) -> Result<OrderLine, &'static str> {
+    if !row.is_readable() {
+        return Err("not well-formed XML");
+    }
+    let listed = units(row.number("ordQty")).ok_or("ordQty is no number of units")?;
+    let ordered = standing
+        .and_then(|standing| units(Some(standing.ordered)))
+        .map_or(listed, |ordered| ordered.max(listed));
+    let line = Line {
+        order_no: row.text("ordNo").ok_or("ordNo is missing")?.to_owned(),
+        seq: row
+            .text("ordPrdSeq")
+            .ok_or("ordPrdSeq is missing")?
+            .to_owned(),
+        add_on: row
+            .text("addPrdNo")
+            .filter(|_| row.text("addPrdYn") == Some("Y"))
+            .map(str::to_owned),
+        delivery_no: row.text("dlvNo").ok_or("dlvNo is missing")?.to_owned(),
+        left: Some(listed),
+        has_option: has_option(row),
+        claim: None,
+    };
+    // What its units cost together, less what the seller gave: the option's surcharge is in it.
+    let amount = match row.number("ordAmt") {
+        Some(amount) => amount,
+        None => {
+            let goods = row.number("selPrc").ok_or("it has no price")?;
+            let options = row.number("ordOptWonStl").unwrap_or(0);
+            goods.saturating_mul(listed.into()).saturating_add(options)
+        }
+    };
+    let discount = row
+        .number("lstSellerDscPrc")
+        .or_else(|| row.number("sellerDscPrc"))
+        .unwrap_or(0);
+    Ok(OrderLine {
+        key: line.key(),
+        order_no: line.order_no.clone(),
+        handle: line.handle(),
+        item: ItemId {
+            product: row.text("prdNo").ok_or("prdNo is missing")?.to_owned(),
+            option: row.text("prdStckNo").map(str::to_owned),
+        },
+        ordered,
+        cancelled: ordered - listed,
+        state,
+        unit_price: amount.saturating_sub(discount) / u64::from(listed),
+        paid_at: row.text("ordStlEndDt").and_then(korea::parse),
+        raw: row.raw.clone(),
+    })
+}
+
+/// Reads claims, a line at a time. Their rows say neither how many units were bought nor which stock number: the first is
+/// looked up, and a line that is met here first has none of the second, nor a price. It is cancelled, so nothing is taken for it.
+fn cancelled(rows: &[Row], list: List, standings: &BTreeMap<String, Standing>) -> Vec<Pulled> {
+    let mut lines = Vec::new();
+    let mut claims: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        match key(row) {
+            Some(key) => claims.entry(key).or_default().push(row),
+            None => lines.push(unreadable(row, "a claim without its line")),
+        }
+    }
+    lines.extend(claims.into_iter().map(|(key, rows)| {
+        match read_cancelled(&rows, list, standings.get(&key)) {
+            Ok(line) => Pulled::Line(line),
+            Err(reason) => unreadable(rows[0], reason),
+        }
+    }));
+    lines
+}
+
+fn read_cancelled(
+    rows: &[&Row],
+    list: List,
+    standing: Option<&Standing>,
+) -> Result<OrderLine, &'static str> {
+    let standing = standing.ok_or("a claim whose order does not have its line")?;
+    let ordered = units(Some(standing.ordered)).ok_or("ordQty is no number of units")?;
+    let is_asked = |row: &Row| {
+        list == List::CancelRequests && row.text("ordCnStatCd").is_some_and(|state| state != "02")
+    };
+    let asked = rows.iter().find(|row| is_asked(row));
+    let mut done = 0;
+    for row in rows.iter().filter(|row| !is_asked(row)) {
+        done += row
+            .number("ordCnQty")
+            .ok_or("ordCnQty is no number of units")?;
+    }
+    let (state, cancelled) = match standing.place {
+        // What comes back after it was shipped is not counted.
+        Place::Cancelled if standing.was_shipped => (LineState::Cancelled, 0),
+        Place::Cancelled => (LineState::Cancelled, standing.ordered),
+        // More may be asked for than what this slice shows, so only what is done here is known to be.
+        Place::CancelRequested => (LineState::CancelRequested, done),
+        Place::Paid | Place::Confirmed if asked.is_some() => (LineState::CancelRequested, done),
+        Place::Paid => (LineState::Paid, standing.in_claims.max(done)),
+        Place::Confirmed => (LineState::Confirmed, standing.in_claims.max(done)),
+        Place::Nowhere => return Err("a claim whose line is in no state that is known"),
+    };
+    let cancelled = u32::try_from(cancelled)
+        .ok()
+        .filter(|units| *units <= ordered)
+        .ok_or("more is cancelled than was bought")?;
+    let state = if cancelled == ordered {
+        LineState::Cancelled
+    } else {
+        state
+    };
+    let first = rows[0];
+    let line = Line {
+        order_no: first.text("ordNo").unwrap_or_default().to_owned(),
+        seq: first.text("ordPrdSeq").unwrap_or_default().to_owned(),
+        add_on: None,
+        delivery_no: first.text("dlvNo").unwrap_or_default().to_owned(),
+        left: Some(ordered - cancelled),
+        has_option: has_option(first),
+        claim: asked
+            .and_then(|row| row.text("ordPrdCnSeq"))
+            .map(str::to_owned),
+    };
+    Ok(OrderLine {
+        key: line.key(),
+        order_no: line.order_no.clone(),
+        handle: line.handle(),
+        item: ItemId {
+            product: first.text("prdNo").ok_or("prdNo is missing")?.to_owned(),
+            option: None,
+        },
+        ordered,
+        cancelled,
+        state,
+        unit_price: 0,
+        paid_at: None,
+        raw: rows.iter().map(|row| row.raw.as_str()).collect(),
+    })
+}
+
+/// A product without options may have the number of units there.
+fn has_option(row: &Row) -> bool {
+    row.text("slctPrdOptNm")
+        .is_some_and(|text| text.contains(':'))
+}
+
+fn units(number: Option<u64>) -> Option<u32> {
+    let number = number.filter(|number| (1..=MOST_ORDERED).contains(number))?;
+    u32::try_from(number).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::elevenst::wire::{decode, rows},
+        clock::Timestamp,
+    };
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).expect("a time")
+    }
+
+    fn lines(text: &[u8], state: LineState) -> Vec<Pulled> {
+        bought(
+            &rows(&decode(text)).expect("a list"),
+            state,
+            &BTreeMap::new(),
+        )
+    }
+
+    #[test]
+    fn a_window_is_walked_list_by_list_in_slices_without_a_gap() {
+        let window = Window {
+            from: at("2026-11-20T09:58:30+09:00"),
+            to: at("2026-11-20T16:30:10+09:00"),
+        };
+        let (mut page, mut paths) = (None::<String>, Vec::new());
+        loop {
+            let at = At::parse(page.as_deref()).expect("a page");
+            let list = List::ALL[at.list];
+            let (slice, is_last) = at.slice_of(list, window).expect("in the window");
+            paths.push(list.path(slice));
+            page = at.next(is_last);
+            if page.is_none() {
+                break;
+            }
+        }
+        assert_eq!(
+            paths,
+            [
+                "/rest/ordservices/complete/202611200958/202611201559",
+                "/rest/ordservices/complete/202611201558/202611201631",
+                "/rest/ordservices/packaging/202611200958/202611201559",
+                "/rest/ordservices/packaging/202611201558/202611201631",
+                "/rest/ordservices/shipping/202611200958/202611201559",
+                "/rest/ordservices/shipping/202611201558/202611201631",
+                "/rest/claimservice/cancelorders/202611200958/202611201631",
+                "/rest/claimservice/canceledorders/202611200958/202611201631",
+            ]
+        );
+        for odd in ["", "x.1", "0", "9.0"] {
+            assert!(
+                At::parse(Some(odd)).is_none_or(|at| at.list >= List::ALL.len()),
+                "{odd}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_paid_line_is_read_with_what_its_seller_gave_taken_off() {
+        let lines = lines(include_bytes!("fixtures/complete.xml"), LineState::Paid);
+        let Pulled::Line(line) = &lines[0] else {
+            panic!("{:?}", lines[0]);
+        };
+        assert_eq!(line.key, "20261120000000001:1");
+        assert_eq!(line.item.product, "9100000001");
+        assert_eq!(line.item.option.as_deref(), Some("44000000001"));
+        assert_eq!((line.ordered, line.cancelled), (2, 0));
+        assert_eq!(line.unit_price, (25_800 - 1_000) / 2);
+        assert_eq!(line.paid_at, Some(at("2026-11-20T09:58:05+09:00")));
+        assert_eq!(line.state, LineState::Paid);
+        let Pulled::Line(add_on) = &lines[1] else {
+            panic!("{:?}", lines[1]);
+        };
+        assert_eq!(add_on.handle.0, "20261120000000001:2:77:2600000001:1:N:");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_quarantined_with_its_key_alone() {
+        let lines = lines(include_bytes!("fixtures/absurd.xml"), LineState::Paid);
+        let reasons: Vec<(Option<&str>, &str)> = lines
+            .iter()
+            .filter_map(|pulled| match pulled {
+                Pulled::Unreadable { key, reason, raw } => {
+                    assert!(raw.contains("ordQty"));
+                    Some((key.as_deref(), reason.as_str()))
+                }
+                Pulled::Line(_) => None,
+            })
+            .collect();
+        assert_eq!(
+            reasons,
+            [
+                (Some("20261120000000011:1"), "ordQty is no number of units"),
+                (None, "ordNo is missing"),
+            ]
+        );
+        assert_eq!(lines.len(), 3, "the one between them is read");
+    }
+
+    #[test]
+    fn what_was_bought_at_first_is_looked_up() {
+        let rows = rows(&decode(include_bytes!("fixtures/complete.xml"))).expect("a list");
+        let at_first = standing(Place::Paid, 5, 3);
+        let standings = BTreeMap::from([("20261120000000001:1".to_owned(), at_first)]);
+        let lines = bought(&rows, LineState::Paid, &standings);
+        let Pulled::Line(line) = &lines[0] else {
+            panic!("{:?}", lines[0]);
+        };
+        assert_eq!((line.ordered, line.cancelled), (5, 3));
+        assert_eq!(line.unit_price, (25_800 - 1_000) / 2);
+    }
+
+    fn standing(place: Place, ordered: u64, in_claims: u64) -> Standing {
+        Standing {
+            place,
+            ordered,
+            in_claims,
+            was_shipped: false,
+        }
+    }
+
+    fn claims(list: List, standings: &[(&str, Standing)]) -> Vec<Pulled> {
+        let rows = rows(&decode(include_bytes!("fixtures/cancelorders.xml"))).expect("a list");
+        let standings = standings
+            .iter()
+            .map(|(key, standing)| ((*key).to_owned(), *standing))
+            .collect();
+        cancelled(&rows, list, &standings)
+    }
+
+    #[test]
+    fn claims_say_what_is_asked_for_and_what_is_done() {
+        let lines = claims(
+            List::CancelRequests,
+            &[
+                (
+                    "20261120000000021:1",
+                    standing(Place::CancelRequested, 3, 1),
+                ),
+                ("20261120000000022:1", standing(Place::Confirmed, 5, 2)),
+                ("20261120000000023:1", standing(Place::Cancelled, 1, 1)),
+            ],
+        );
+        let read: Vec<(&str, LineState, u32, u32)> = lines
+            .iter()
+            .filter_map(|pulled| match pulled {
+                Pulled::Line(line) => {
+                    Some((line.key.as_str(), line.state, line.ordered, line.cancelled))
+                }
+                Pulled::Unreadable { .. } => None,
+            })
+            .collect();
+        assert_eq!(
+            read,
+            [
+                ("20261120000000021:1", LineState::CancelRequested, 3, 0),
+                ("20261120000000022:1", LineState::Confirmed, 5, 2),
+                ("20261120000000023:1", LineState::Cancelled, 1, 1),
+            ]
+        );
+        let Pulled::Line(asked) = &lines[0] else {
+            panic!("{:?}", lines[0]);
+        };
+        assert!(asked.handle.0.ends_with(":501"), "{}", asked.handle.0);
+    }
+
+    #[test]
+    fn what_comes_back_after_it_was_shipped_is_not_counted() {
+        let returned = Standing {
+            was_shipped: true,
+            ..standing(Place::Cancelled, 1, 1)
+        };
+        let lines = claims(List::Cancelled, &[("20261120000000023:1", returned)]);
+        let of_23 = lines.iter().find_map(|pulled| match pulled {
+            Pulled::Line(line) => Some((line.state, line.cancelled)),
+            Pulled::Unreadable { .. } => None,
+        });
+        assert_eq!(of_23, Some((LineState::Cancelled, 0)));
+        // The other two have no line in their orders.
+        assert_eq!(lines.len(), 3);
+    }
+}

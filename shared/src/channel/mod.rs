@@ -1,0 +1,99 @@
+//! Channels: the marketplaces that sell from the pool beside the broadcasts.
+//!
+//! A channel is a port of few verbs, [`Marketplace`]: pull orders, confirm them, set and read stock and prices. One file (or
+//! folder) a marketplace; its wire types, signatures, encodings and error shapes stay private there. To add one: write its
+//! file, add its line to [`MARKETPLACES`], and its fixtures; `README.md` beside this file goes through it step by step.
+//!
+//! No Korean marketplace has a compare-and-set or an idempotency key on these calls. Safety comes from absolute values, from
+//! reading back, and from taking "it is so already" for success.
+
+pub mod alert;
+pub mod backlog;
+mod cafe24;
+pub mod call;
+pub mod circuit;
+mod coupang;
+pub mod desk;
+mod elevenst;
+pub mod governor;
+mod korea;
+mod lenient;
+pub mod listing;
+mod port;
+pub mod pull;
+pub mod push;
+pub mod quota;
+pub mod shop;
+mod smartstore;
+pub mod token;
+pub mod wake;
+
+use std::collections::BTreeMap;
+
+pub use port::{
+    CancelReason, CancelWrite, Confirmation, Credentials, Failure, Handle, ItemId, Limits,
+    LineState, Marketplace, OrderLine, Page, Price, Pulled, Shown, StockWrite, Window,
+};
+
+use crate::channel::call::Setup;
+
+/// Makes the port of a marketplace.
+pub type Open = fn(Setup) -> Result<Box<dyn Marketplace>, SetupError>;
+
+/// The marketplaces that are spoken here, by the name the configuration has for them.
+pub const MARKETPLACES: &[(&str, Open)] = &[
+    ("coupang", coupang::open),
+    ("elevenst", elevenst::open),
+    ("cafe24", cafe24::open),
+    ("shop", shop::open),
+    ("smartstore", smartstore::open),
+];
+
+/// Credentials that are missing or malformed, with the name of the one that is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("credential {name} of channel {channel} is {what}")]
+pub struct SetupError {
+    /// Which channel.
+    pub channel: String,
+    /// Which of its credentials.
+    pub name: &'static str,
+    /// "missing", or what would have been right.
+    pub what: &'static str,
+}
+
+/// The ports of a shop's channels, by channel.
+#[derive(Default)]
+pub struct Ports(BTreeMap<String, Box<dyn Marketplace>>);
+
+impl Ports {
+    /// Opens the port of one more channel, by the name of its marketplace.
+    ///
+    /// # Errors
+    /// There is no such marketplace, or its credentials are not what it needs.
+    pub fn open(&mut self, marketplace: &str, setup: Setup) -> Result<(), SetupError> {
+        let open = MARKETPLACES
+            .iter()
+            .find(|(name, _)| *name == marketplace)
+            .map(|(_, open)| open)
+            .ok_or_else(|| setup.wrong("marketplace", "not one that is spoken here"))?;
+        let channel = setup.channel.clone();
+        self.0.insert(channel, open(setup)?);
+        Ok(())
+    }
+
+    /// Puts a port in the place of a channel.
+    pub fn put(&mut self, channel: &str, port: Box<dyn Marketplace>) {
+        self.0.insert(channel.to_owned(), port);
+    }
+
+    /// The port of a channel; `None` if the shop has no such channel.
+    #[must_use]
+    pub fn get(&self, channel: &str) -> Option<&dyn Marketplace> {
+        self.0.get(channel).map(AsRef::as_ref)
+    }
+
+    /// The channels there are.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}

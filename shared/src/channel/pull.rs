@@ -1,0 +1,685 @@
+//! `channel-poll`: what channels sold comes into the ledger.
+//!
+//! A window of time is pulled page by page; where it stands is written down after each page, so a run that ends in the middle is
+//! gone on with, and nothing is held in memory but a page. Windows overlap, because events show up late; lines are known by their key
+//! and imported once. The sale has happened: it is counted even if the units are not there, and then a person hears of it. What
+//! cannot be imported is quarantined with its payload, and never stops the rest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use metrics::counter;
+use tokio::time::Instant;
+
+use super::{
+    CancelReason, CancelWrite, Confirmation, Failure, ItemId, LineState, Marketplace, OrderLine,
+    Page, Ports, Pulled, Window,
+    alert::{Alert, Alerts},
+    circuit::Circuits,
+    quota::Urgency,
+    wake::PullWake,
+};
+use crate::{
+    broadcast::fence::Fence,
+    catalog::{Catalog, Offers, PullState, Quarantined, Unconfirmed},
+    clock::{self, Timestamp},
+    connection::Redis,
+    error::Error,
+    id::{self, ProductId},
+    keys::Keys,
+    ledger::{Imported, LineRecord, NewLine},
+    queue::Queue,
+    stock::Source,
+};
+
+/// How long one run works; the function has 60 s, and the page that was begun is finished.
+const TIME: Duration = Duration::from_secs(20);
+/// How long a run has its channel, should it die.
+const LEASE: Duration = Duration::from_secs(75);
+/// How far back the first pull of a channel looks.
+const FIRST_LOOK: Duration = Duration::from_secs(24 * 3_600);
+/// How soon a channel is pulled again that has just sold something: what is hot sells on.
+const HOT: Duration = Duration::from_secs(60);
+/// The most units a line may have. What is above is no order but a mistake, and would empty the pool.
+const MOST_UNITS: u32 = 10_000;
+/// The longest payload that is kept, in bytes; DynamoDB takes 400 KB an item.
+const LONGEST_RAW: usize = 64 * 1024;
+/// Quarantined lines and unconfirmed ones that a run tries again.
+const TRIED_AGAIN: i32 = 100;
+/// Credentials that expire sooner are told of.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3_600);
+
+/// Pulls.
+pub struct Pull {
+    /// The channels there are.
+    pub ports: Ports,
+    /// Listings, and where each pull stands.
+    pub catalog: Catalog,
+    /// The ledger, and the gate that follows it.
+    pub fence: Fence,
+    /// Which channels are left alone.
+    pub circuits: Circuits,
+    /// How it asks for its own next run.
+    pub pulls: Queue,
+    /// How it calls for a person.
+    pub alerts: Alerts,
+    /// Whether lines that were oversold are cancelled by us.
+    pub cancels_oversold: bool,
+    /// Whose turn it is to pull.
+    pub turns: Turns,
+}
+
+/// One pull of a channel at a time.
+#[derive(Clone)]
+pub struct Turns {
+    redis: Redis,
+    keys: Keys,
+}
+
+impl Turns {
+    /// Turns by this connection.
+    #[must_use]
+    pub fn new(redis: Redis, keys: Keys) -> Self {
+        Self { redis, keys }
+    }
+
+    async fn take(&self, channel: &str) -> Result<bool, Error> {
+        let mut command = redis::cmd("SET");
+        command
+            .arg(self.keys.pulling(channel))
+            .arg(1)
+            .arg("NX")
+            .arg("EX")
+            .arg(LEASE.as_secs());
+        let mut commands = redis::pipe();
+        commands.add_command(command);
+        let (got,): (Option<String>,) = self.redis.send(&commands).await?;
+        Ok(got.is_some())
+    }
+
+    async fn give_back(&self, channel: &str) -> Result<(), Error> {
+        let mut commands = redis::pipe();
+        commands.del(self.keys.pulling(channel)).ignore();
+        Ok(self.redis.send(&commands).await?)
+    }
+}
+
+/// Whether a line that is to be confirmed is written down as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    New,
+    KeptInMind,
+}
+
+/// What a page brought.
+#[derive(Debug, Default)]
+struct Brought {
+    sold: bool,
+    touched: BTreeSet<(ProductId, Source)>,
+    unconfirmed: Vec<LineRecord>,
+}
+
+impl Pull {
+    /// Pulls a channel until it is up to date, or its time is over: then the queue brings the rest.
+    ///
+    /// # Errors
+    /// A store failed; the wake may come again. A channel that fails is written down, told of, and left to its schedule.
+    pub async fn run(&self, wake: PullWake) -> Result<(), Error> {
+        let channel = wake.channel.as_str();
+        let Some(port) = self.ports.get(channel) else {
+            return Err(Error::NotFound("channel"));
+        };
+        if self.circuits.of(channel).await?.is_open(clock::now())
+            || !self.turns.take(channel).await?
+        {
+            return Ok(());
+        }
+        let outcome = self.pull(channel, port).boxed().await;
+        self.turns.give_back(channel).await?;
+        let again = match outcome? {
+            Ok(again) => {
+                self.circuits.note(channel, Ok(())).await?;
+                again
+            }
+            Err(failure) => {
+                self.note_failure(channel, &failure).await?;
+                return Ok(());
+            }
+        };
+        if let Some(delay) = again {
+            self.pulls.send_after(&wake, delay).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns when the channel should be pulled again before its schedule.
+    async fn pull(
+        &self,
+        channel: &str,
+        port: &dyn Marketplace,
+    ) -> Result<Result<Option<Duration>, Failure>, Error> {
+        let deadline = Instant::now() + TIME;
+        let mut sold = self.try_quarantined_again(channel, port).await?;
+        if let Err(failure) = self.confirm_again(channel, port).await? {
+            return Ok(Err(failure));
+        }
+        let mut state = self.catalog.pull_state(channel).await?;
+        let started = clock::now();
+        loop {
+            if Instant::now() >= deadline {
+                return Ok(Ok(Some(Duration::ZERO)));
+            }
+            let window = self.window(port, &state, started);
+            let page = port
+                .pull(window, state.page.as_deref(), Urgency::Order)
+                .await;
+            let Page { lines, next } = match page {
+                Ok(page) => page,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let brought = self.import(channel, lines).boxed().await?;
+            sold |= brought.sold;
+            if let Err(failure) = self
+                .confirm(channel, port, brought.unconfirmed, Known::New)
+                .await?
+            {
+                return Ok(Err(failure));
+            }
+            let is_done = next.is_none();
+            let next = if is_done {
+                PullState {
+                    cursor: Some(window.to.max(state.cursor.unwrap_or(window.to))),
+                    from: None,
+                    to: None,
+                    page: None,
+                    pulled_at: Some(clock::now()),
+                    error: None,
+                    ..state
+                }
+            } else {
+                PullState {
+                    from: Some(window.from),
+                    to: Some(window.to),
+                    page: next,
+                    error: None,
+                    ..state
+                }
+            };
+            let Some(written) = self.catalog.put_pull_state(channel, next).await? else {
+                return Err(Error::Conflict);
+            };
+            state = written;
+            if is_done && window.to >= started {
+                break;
+            }
+        }
+        self.look_at_credentials(channel, port, state).await?;
+        Ok(Ok(sold.then_some(HOT)))
+    }
+
+    /// The window that is under way, or the next: from a little before where the last one ended.
+    fn window(&self, port: &dyn Marketplace, state: &PullState, now: Timestamp) -> Window {
+        if let (Some(from), Some(to)) = (state.from, state.to) {
+            return Window { from, to };
+        }
+        let limits = port.limits();
+        let from = state.cursor.map_or_else(
+            || now.before(FIRST_LOOK),
+            |cursor| cursor.before(limits.overlap),
+        );
+        Window {
+            from,
+            to: now.min(from + limits.longest_window),
+        }
+    }
+
+    /// Imports what a page has. What it cannot import it quarantines.
+    async fn import(&self, channel: &str, pulled: Vec<Pulled>) -> Result<Brought, Error> {
+        let mut lines = BTreeMap::new();
+        for pulled in pulled {
+            match pulled {
+                Pulled::Line(line) => match absurd(&line) {
+                    None => drop(lines.insert(line.key.clone(), line)),
+                    Some(reason) => {
+                        let (key, raw) = (Some(line.key), line.raw);
+                        self.quarantine(channel, key, reason.to_owned(), raw, None)
+                            .await?;
+                    }
+                },
+                Pulled::Unreadable { key, reason, raw } => {
+                    self.quarantine(channel, key, reason, raw, None).await?;
+                }
+            }
+        }
+        self.import_lines(channel, lines.into_values().collect())
+            .await
+    }
+
+    async fn import_lines(&self, channel: &str, lines: Vec<OrderLine>) -> Result<Brought, Error> {
+        let ledger = &self.fence.ledger;
+        let now = clock::now();
+        let keys: Vec<String> = lines.iter().map(|line| line.key.clone()).collect();
+        let known: HashMap<String, LineRecord> = ledger
+            .lines(channel, &keys)
+            .await?
+            .into_iter()
+            .map(|record| (record.key.clone(), record))
+            .collect();
+        let items: BTreeSet<ItemId> = lines
+            .iter()
+            .filter(|line| !known.contains_key(&line.key))
+            .map(|line| line.item.clone())
+            .collect();
+        let items: Vec<ItemId> = items.into_iter().collect();
+        let products = self.catalog.products_of(channel, &items).await?;
+        let mut offers = HashMap::<ProductId, Offers>::new();
+        for product in products.values() {
+            if !offers.contains_key(product) {
+                offers.insert(product.clone(), self.catalog.offers(product).await?);
+            }
+        }
+        let mut brought = Brought::default();
+        let mut new = Vec::new();
+        for line in &lines {
+            if let Some(record) = known.get(&line.key) {
+                self.follow(line, record, &mut brought, now).await?;
+                continue;
+            }
+            if line.cancelled >= line.ordered {
+                // It came and went between two pulls: nothing was taken, nothing is given back.
+                continue;
+            }
+            let listing = products
+                .get(&line.item)
+                .and_then(|product| offers.get(product)?.on(channel));
+            let Some((listing, _)) = listing else {
+                let reason = format!("no listing has item {}", item_name(&line.item));
+                let (key, raw) = (Some(line.key.clone()), line.raw.clone());
+                self.quarantine(channel, key, reason, raw, Some(line.clone()))
+                    .await?;
+                continue;
+            };
+            new.push(NewLine {
+                channel: channel.to_owned(),
+                key: line.key.clone(),
+                order_no: line.order_no.clone(),
+                handle: line.handle.clone(),
+                item: line.item.clone(),
+                product_id: listing.product_id.clone(),
+                source: listing.source(),
+                ordered: line.ordered,
+                cancelled: line.cancelled,
+                state: line.state,
+                unit_price: line.unit_price,
+                paid_at: line.paid_at,
+                raw: bounded(&line.raw),
+            });
+        }
+        let mut failed = None;
+        for outcome in ledger.import(&new, now).await {
+            match outcome {
+                Ok(Imported::Now(record)) => {
+                    self.came(channel, &record, &mut brought).await?;
+                }
+                Ok(Imported::Already(record)) => {
+                    if let Some(line) = lines.iter().find(|line| line.key == record.key) {
+                        self.follow(line, &record, &mut brought, now).await?;
+                    }
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        for (product, source) in &brought.touched {
+            self.fence.follow(source, product, now).await?;
+        }
+        failed.map_or(Ok(brought), Err)
+    }
+
+    /// A line has entered the ledger.
+    async fn came(
+        &self,
+        channel: &str,
+        record: &LineRecord,
+        brought: &mut Brought,
+    ) -> Result<(), Error> {
+        let units = u64::from(record.ordered - record.cancelled);
+        counter!("channel_units_sold", "channel" => channel.to_owned()).increment(units);
+        brought.sold = true;
+        for taken in &record.taken {
+            let place = (record.product_id.clone(), taken.source.clone());
+            brought.touched.insert(place);
+        }
+        // The marketplace has counted these down itself.
+        self.catalog
+            .change_shown(&record.product_id, channel, |state| {
+                let unexplained = state.uncollected.min(units);
+                state.uncollected -= unexplained;
+                let rest = units - unexplained;
+                state.units = state.units.map(|shown| shown.saturating_sub(rest));
+            })
+            .await?;
+        if record.oversold > 0 {
+            counter!("channel_units_oversold", "channel" => channel.to_owned())
+                .increment(u64::from(record.oversold));
+            let alert = Alert::Oversold {
+                order_no: record.order_no.clone(),
+                product: record.product_id.to_string(),
+                units: record.oversold,
+            };
+            self.alerts.tell(channel, &alert).await;
+        }
+        if record.state == LineState::Paid {
+            brought.unconfirmed.push(record.clone());
+        }
+        Ok(())
+    }
+
+    /// A line is in the ledger already: what was cancelled since goes back.
+    async fn follow(
+        &self,
+        line: &OrderLine,
+        record: &LineRecord,
+        brought: &mut Brought,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        // A confirmation of ours may not be in the page yet.
+        let state = match (record.state, line.state) {
+            (LineState::Confirmed, LineState::Paid) => LineState::Confirmed,
+            (_, state) => state,
+        };
+        let mut record = record.clone();
+        if line.cancelled > record.cancelled || state != record.state {
+            for taken in &record.taken {
+                let place = (record.product_id.clone(), taken.source.clone());
+                brought.touched.insert(place);
+            }
+            let ledger = &self.fence.ledger;
+            record = ledger
+                .follow_line(&record, state, line.cancelled, now)
+                .await?;
+        }
+        if record.state == LineState::Paid {
+            brought.unconfirmed.push(record);
+        }
+        Ok(())
+    }
+
+    async fn quarantine(
+        &self,
+        channel: &str,
+        key: Option<String>,
+        reason: String,
+        raw: String,
+        line: Option<OrderLine>,
+    ) -> Result<(), Error> {
+        let entry = Quarantined {
+            key: key.unwrap_or_else(|| id::digest(&["unreadable", &raw], 16)),
+            reason: reason.clone(),
+            since: clock::now(),
+            raw: bounded(&raw),
+            line: line.map(|line| OrderLine {
+                raw: bounded(&line.raw),
+                ..line
+            }),
+        };
+        if self.catalog.quarantine(channel, &entry).await? {
+            self.alerts
+                .tell(channel, &Alert::Quarantined { reason })
+                .await;
+        }
+        Ok(())
+    }
+
+    /// Lines of items that nobody had listed are imported once somebody has. Returns whether some were.
+    async fn try_quarantined_again(
+        &self,
+        channel: &str,
+        port: &dyn Marketplace,
+    ) -> Result<bool, Error> {
+        let entries = self.catalog.quarantined(channel, TRIED_AGAIN).await?;
+        let lines: Vec<OrderLine> = entries.into_iter().filter_map(|entry| entry.line).collect();
+        let items: BTreeSet<ItemId> = lines.iter().map(|line| line.item.clone()).collect();
+        let items: Vec<ItemId> = items.into_iter().collect();
+        let products = self.catalog.products_of(channel, &items).await?;
+        let listed: Vec<OrderLine> = lines
+            .into_iter()
+            .filter(|line| products.contains_key(&line.item))
+            .collect();
+        if listed.is_empty() {
+            return Ok(false);
+        }
+        let keys: Vec<String> = listed.iter().map(|line| line.key.clone()).collect();
+        let brought = self.import_lines(channel, listed).await?;
+        for record in self.fence.ledger.lines(channel, &keys).await? {
+            self.catalog
+                .release_quarantined(channel, &record.key)
+                .await?;
+        }
+        // What cannot be confirmed now is kept in mind; the pull that follows says why.
+        drop(
+            self.confirm(channel, port, brought.unconfirmed, Known::New)
+                .await?,
+        );
+        Ok(brought.sold)
+    }
+
+    /// Lines that could not be confirmed earlier.
+    async fn confirm_again(
+        &self,
+        channel: &str,
+        port: &dyn Marketplace,
+    ) -> Result<Result<(), Failure>, Error> {
+        let entries = self.catalog.unconfirmed(channel, TRIED_AGAIN).await?;
+        let keys: Vec<String> = entries.into_iter().map(|entry| entry.key).collect();
+        if keys.is_empty() {
+            return Ok(Ok(()));
+        }
+        let lines = self.fence.ledger.lines(channel, &keys).await?;
+        let (waiting, settled): (Vec<_>, Vec<_>) = lines
+            .into_iter()
+            .partition(|line| line.state == LineState::Paid);
+        for line in settled {
+            self.catalog.remove_unconfirmed(channel, &line.key).await?;
+        }
+        self.confirm(channel, port, waiting, Known::KeptInMind)
+            .await
+    }
+
+    /// Confirms lines to their channel. Those that cannot be now are kept in mind.
+    async fn confirm(
+        &self,
+        channel: &str,
+        port: &dyn Marketplace,
+        lines: Vec<LineRecord>,
+        known: Known,
+    ) -> Result<Result<(), Failure>, Error> {
+        let (oversold, lines): (Vec<_>, Vec<_>) = lines
+            .into_iter()
+            .partition(|line| self.cancels_oversold && line.oversold > 0);
+        for line in oversold {
+            if let Err(failure) = self.cancel(channel, port, &line).await? {
+                return Ok(Err(failure));
+            }
+        }
+        let batch = port.limits().confirm_batch.max(1);
+        let mut chunks = lines.chunks(batch);
+        while let Some(chunk) = chunks.next() {
+            let handles: Vec<_> = chunk.iter().map(|line| line.handle.clone()).collect();
+            let answers = match port.confirm(&handles).await {
+                Ok(answers) => answers,
+                Err(failure) => {
+                    for line in chunk.iter().chain(chunks.flatten()) {
+                        self.keep_in_mind(channel, line).await?;
+                    }
+                    return Ok(Err(failure));
+                }
+            };
+            for (line, answer) in chunk.iter().zip(answers) {
+                self.confirmed(channel, line, answer, known).await?;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn confirmed(
+        &self,
+        channel: &str,
+        line: &LineRecord,
+        answer: Confirmation,
+        known: Known,
+    ) -> Result<(), Error> {
+        match answer {
+            Confirmation::Done => {
+                let ledger = &self.fence.ledger;
+                ledger
+                    .follow_line(line, LineState::Confirmed, line.cancelled, clock::now())
+                    .await?;
+            }
+            // How much of it is cancelled, the next pull says.
+            Confirmation::Cancelled => {}
+            Confirmation::Later(reason) => {
+                tracing::warn!(channel, line.key, reason, "a line is to be confirmed later");
+                return self.keep_in_mind(channel, line).await;
+            }
+            Confirmation::Refused(reason) => {
+                let reason = format!("{}: {reason}", line.key);
+                self.alerts
+                    .tell(channel, &Alert::Quarantined { reason })
+                    .await;
+            }
+        }
+        match known {
+            Known::New => Ok(()),
+            Known::KeptInMind => self.catalog.remove_unconfirmed(channel, &line.key).await,
+        }
+    }
+
+    async fn keep_in_mind(&self, channel: &str, line: &LineRecord) -> Result<(), Error> {
+        let entry = Unconfirmed {
+            key: line.key.clone(),
+            since: clock::now(),
+        };
+        self.catalog.put_unconfirmed(channel, &entry).await
+    }
+
+    /// Cancels what of a line is not there. The units are given back when the channel says that it is cancelled.
+    async fn cancel(
+        &self,
+        channel: &str,
+        port: &dyn Marketplace,
+        line: &LineRecord,
+    ) -> Result<Result<(), Failure>, Error> {
+        let write = CancelWrite {
+            handle: line.handle.clone(),
+            units: line.oversold,
+            reason: CancelReason::SoldOut,
+        };
+        match port.cancel(&write).await {
+            Ok(()) => {
+                counter!("channel_units_cancelled", "channel" => channel.to_owned())
+                    .increment(u64::from(line.oversold));
+                Ok(Ok(()))
+            }
+            // A person was told that it is oversold, and does it.
+            Err(Failure::Refused(cause)) => {
+                tracing::error!(
+                    channel,
+                    line.key,
+                    cause,
+                    "an oversold line was not cancelled"
+                );
+                Ok(Ok(()))
+            }
+            Err(failure) => {
+                self.keep_in_mind(channel, line).await?;
+                Ok(Err(failure))
+            }
+        }
+    }
+
+    async fn look_at_credentials(
+        &self,
+        channel: &str,
+        port: &dyn Marketplace,
+        state: PullState,
+    ) -> Result<(), Error> {
+        let Ok(credentials) = port.check().await else {
+            // They were good enough for a pull a moment ago.
+            return Ok(());
+        };
+        if state.credentials_expire_at != credentials.expires_at {
+            let state = PullState {
+                credentials_expire_at: credentials.expires_at,
+                ..state
+            };
+            self.catalog.put_pull_state(channel, state).await?;
+        }
+        if let Some(at) = credentials.expires_at {
+            let left = at.since(clock::now());
+            if left < EXPIRES_SOON {
+                let days = left.as_secs() / 86_400;
+                self.alerts.tell(channel, &Alert::Expiring { days }).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_failure(&self, channel: &str, failure: &Failure) -> Result<(), Error> {
+        let cause = failure.to_string();
+        tracing::warn!(
+            channel,
+            failure = cause,
+            "a pull failed; it goes on from its last page"
+        );
+        let state = PullState {
+            error: Some(cause.clone()),
+            ..self.catalog.pull_state(channel).await?
+        };
+        self.catalog.put_pull_state(channel, state).await?;
+        let circuit = self.circuits.note(channel, Err(failure)).await?;
+        let alert = match failure {
+            Failure::Credentials(_) => Some(Alert::Credentials { cause }),
+            Failure::Refused(_) => Some(Alert::Away { cause }),
+            Failure::Later { .. } | Failure::Unknown(_) => circuit
+                .is_open(clock::now())
+                .then_some(Alert::Away { cause }),
+        };
+        if let Some(alert) = alert {
+            self.alerts.tell(channel, &alert).await;
+        }
+        Ok(())
+    }
+}
+
+/// What makes a line none that can be imported.
+fn absurd(line: &OrderLine) -> Option<&'static str> {
+    if line.ordered == 0 {
+        Some("a line of no units")
+    } else if line.ordered > MOST_UNITS {
+        Some("a line of absurdly many units")
+    } else if line.cancelled > line.ordered {
+        Some("more units cancelled than ordered")
+    } else if line.key.is_empty() || line.key.len() > 200 {
+        Some("a line without a usable key")
+    } else {
+        None
+    }
+}
+
+fn bounded(raw: &str) -> String {
+    let mut end = raw.len().min(LONGEST_RAW);
+    while !raw.is_char_boundary(end) {
+        end -= 1;
+    }
+    raw[..end].to_owned()
+}
+
+fn item_name(item: &ItemId) -> String {
+    match &item.option {
+        None => item.product.clone(),
+        Some(option) => format!("{} / {option}", item.product),
+    }
+}

@@ -1,0 +1,574 @@
+//! `channel-sync`: what has changed is shown on every channel.
+//!
+//! Units move in the ledger; the gate follows and notes which products moved; a wake brings this here. First every listing of those
+//! products is looked at, and the ones that show another number than they should go on their channel's backlog ([`Backlog`]): no call to a
+//! marketplace yet. Then each channel has one runner, which takes the most urgent listing first, and for each:
+//!
+//! 1. computes the number from the ledger *now* ([`shown_units`]): a hint that is old pushes nothing old;
+//! 2. reads what the item shows. Units that are missing there without an order of ours are sales that were not pulled yet (the
+//!    marketplace counts down by itself): they are left out of what is written, or the write would sell them twice; and a pull is asked for;
+//! 3. writes if it differs, and reads back: an outcome that is not known becomes known.
+//!
+//! One runner a channel: no two writes of a listing pass each other, and a channel that hangs delays only itself.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{FutureExt, StreamExt, stream};
+use metrics::{counter, gauge};
+use tokio::time::Instant;
+
+use super::{
+    Failure, Marketplace, Ports, Shown, StockWrite,
+    alert::{Alert, Alerts},
+    backlog::{Backlog, Due, Suspicion, Turn},
+    circuit::Circuits,
+    listing::{Listing, ShownState, Unsold, price_to_ask, shown_units},
+    quota::Urgency,
+    wake::{PullWake, SyncWake, Wakes},
+};
+use crate::{
+    catalog::{Catalog, Offers},
+    clock::{self, Timestamp},
+    error::Error,
+    id::ProductId,
+    ledger::Ledger,
+    queue::Queue,
+    stock::Source,
+};
+
+/// How long one run works; the function has 60 s, and a push that has begun may take some calls more.
+const TIME: Duration = Duration::from_secs(25);
+/// Pushes of a channel at the same time.
+const TOGETHER: usize = 4;
+/// Products that are looked at in one go.
+const MOVED: isize = 64;
+/// Listings that one sweep message puts on the backlog.
+const SWEEP_PAGE: i32 = 200;
+/// When a listing is looked at again whose units are not all explained.
+const RECHECK: Duration = Duration::from_secs(15);
+/// Events show up in a channel's feed so much after they happened: a pull has passed a moment when it is this far beyond it.
+const FEED_LAG: Duration = Duration::from_secs(5);
+/// When a push that failed is tried again, at first; doubled each time.
+const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN_LOG2: u32 = 7;
+/// The own store: its list price is the floor of the others, so its price and theirs change in an order.
+const OWN_STORE: &str = "ownstore";
+
+/// Pushes.
+pub struct Push {
+    /// The channels there are.
+    pub ports: Ports,
+    /// Listings.
+    pub catalog: Catalog,
+    /// What is true.
+    pub ledger: Ledger,
+    /// What is to be pushed.
+    pub backlog: Backlog,
+    /// Which channels are left alone.
+    pub circuits: Circuits,
+    /// How it wakes itself.
+    pub wakes: Wakes,
+    /// How it asks for a pull.
+    pub pulls: Queue,
+    /// How it calls for a person.
+    pub alerts: Alerts,
+}
+
+/// What became of one push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pushed {
+    /// The listing shows what it should.
+    Done,
+    /// It is to be looked at again after a while.
+    Again(Duration),
+}
+
+impl Push {
+    /// Does what a wake asks for.
+    ///
+    /// # Errors
+    /// A store failed; the wake may come again.
+    pub async fn handle(&self, wake: SyncWake) -> Result<(), Error> {
+        match wake {
+            SyncWake::Moved => self.spread().boxed().await,
+            SyncWake::Tick => self.tick().boxed().await,
+            SyncWake::Push { channel } => self.run(&channel).boxed().await,
+            SyncWake::Sweep { channel, after } => self.sweep(&channel, after.as_deref()).await,
+        }
+    }
+
+    /// What a schedule asks for, every minute: whatever waits goes on, whoever forgot it.
+    async fn tick(&self) -> Result<(), Error> {
+        self.spread().await?;
+        for channel in self.ports.names() {
+            let (waiting, due) = self.backlog.waiting(channel, clock::now()).await?;
+            gauge!("channel_backlog", "channel" => channel.to_owned()).set(waiting as f64);
+            if due > 0 {
+                self.wake(channel).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn wake(&self, channel: &str) -> Result<(), Error> {
+        let channel = channel.to_owned();
+        self.wakes.send(&SyncWake::Push { channel }).await
+    }
+
+    /// Finds the listings that show another number since units moved.
+    async fn spread(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + TIME;
+        self.backlog.woken().await?;
+        loop {
+            let moved = self.backlog.moved(MOVED).await?;
+            if moved.is_empty() {
+                return Ok(());
+            }
+            let mut due = BTreeMap::<String, Vec<(ProductId, Suspicion)>>::new();
+            for product in &moved {
+                self.backlog.take_moved(product).await?;
+                let found = self.differing(product).await;
+                if found.is_err() {
+                    self.backlog.put_moved(product).await?;
+                }
+                for (channel, suspicion) in found? {
+                    due.entry(channel)
+                        .or_default()
+                        .push((product.clone(), suspicion));
+                }
+            }
+            for (channel, products) in &due {
+                self.backlog.add(channel, products, clock::now()).await?;
+                self.wake(channel).await?;
+            }
+            if Instant::now() >= deadline {
+                return self.wakes.send(&SyncWake::Moved).await;
+            }
+        }
+    }
+
+    /// Whether a product shows something else than it should on its channels, as far as is known here.
+    async fn differing(&self, product: &ProductId) -> Result<Vec<(String, Suspicion)>, Error> {
+        let offers = self.catalog.offers(product).await?;
+        let mut differing = Vec::new();
+        for listing in &offers.listings {
+            let Some(port) = self.ports.get(&listing.channel) else {
+                continue;
+            };
+            let state = offers
+                .shown
+                .get(&listing.channel)
+                .cloned()
+                .unwrap_or_default();
+            if state.quarantined {
+                continue;
+            }
+            let limits = port.limits();
+            let target = self.target(listing, limits.most_units).await?;
+            let list_price = offers
+                .product
+                .as_ref()
+                .map_or(0, |product| product.list_price);
+            let price = price_to_ask(listing, list_price, 0, limits.price_step);
+            let suspicion = match state.units {
+                Some(units) if units > target => Suspicion::Differs(Urgency::Down),
+                Some(units)
+                    if units == target && state.price.is_none_or(|known| known == price) =>
+                {
+                    Suspicion::Agrees
+                }
+                Some(_) => Suspicion::Differs(Urgency::Up),
+                None => Suspicion::Differs(Urgency::Down),
+            };
+            differing.push((listing.channel.clone(), suspicion));
+        }
+        Ok(differing)
+    }
+
+    /// The number a listing has to show, by the ledger as it is now.
+    async fn target(&self, listing: &Listing, most: u64) -> Result<u64, Error> {
+        let unsold = async |source: &Source| -> Result<i64, Error> {
+            let row = self.ledger.stock_row(&listing.product_id, source).await?;
+            Ok(row.map_or(0, |row| row.unsold))
+        };
+        let unsold = Unsold {
+            pool: unsold(&Source::Pool).await?,
+            share: match listing.source() {
+                Source::Pool | Source::Live(_) => 0,
+                share @ Source::Channel(_) => unsold(&share).await?,
+            },
+        };
+        Ok(shown_units(listing.distribution, unsold, most))
+    }
+
+    /// Puts every listing of a channel on its backlog, behind everything else.
+    async fn sweep(&self, channel: &str, after: Option<&str>) -> Result<(), Error> {
+        let (products, next) = self.catalog.listed(channel, after, SWEEP_PAGE).await?;
+        let products: Vec<_> = products
+            .into_iter()
+            .map(|product| (product, Suspicion::Differs(Urgency::Sweep)))
+            .collect();
+        self.backlog.add(channel, &products, clock::now()).await?;
+        let channel = channel.to_owned();
+        if next.is_some() {
+            let wake = SyncWake::Sweep {
+                channel: channel.clone(),
+                after: next,
+            };
+            self.wakes.send(&wake).await?;
+        } else {
+            let mut state = self.catalog.push_state(&channel).await?;
+            state.swept_at = Some(clock::now());
+            self.catalog.put_push_state(&channel, &state).await?;
+        }
+        self.wakes.send(&SyncWake::Push { channel }).await
+    }
+
+    /// Works the backlog of a channel off, as its one runner.
+    async fn run(&self, channel: &str) -> Result<(), Error> {
+        let Some(port) = self.ports.get(channel) else {
+            return Err(Error::NotFound("channel"));
+        };
+        let token = format!("{:016x}", fastrand::u64(..));
+        let deadline = Instant::now() + TIME;
+        let (mut pushed, mut error) = (0_u64, None);
+        let again = loop {
+            let circuit = self.circuits.of(channel).await?;
+            if let Some(until) = circuit.open_until.filter(|_| circuit.is_open(clock::now())) {
+                break Some(until.since(clock::now()));
+            }
+            let due = match self
+                .backlog
+                .next(channel, &token, TOGETHER, clock::now())
+                .await?
+            {
+                // It goes on until nothing is left, and looks once more after it has gone.
+                Turn::Other => return Ok(()),
+                Turn::Mine(due) => due,
+            };
+            if due.is_empty() {
+                break None;
+            }
+            if Instant::now() >= deadline {
+                break Some(Duration::ZERO);
+            }
+            let outcomes: Vec<_> = stream::iter(due)
+                .map(|due| self.try_one(channel, port, due).boxed())
+                .buffer_unordered(TOGETHER)
+                .collect()
+                .await;
+            for outcome in outcomes {
+                match outcome? {
+                    Ok(()) => pushed += 1,
+                    Err(failure) => error = Some(failure.to_string()),
+                }
+            }
+        };
+        self.backlog.leave(channel).await?;
+        counter!("channel_pushes", "channel" => channel.to_owned()).increment(pushed);
+        if pushed > 0 || error.is_some() {
+            let mut state = self.catalog.push_state(channel).await?;
+            if pushed > 0 {
+                state.pushed_at = Some(clock::now());
+            }
+            state.error = error;
+            self.catalog.put_push_state(channel, &state).await?;
+        }
+        self.come_back(channel, again).await
+    }
+
+    /// Whatever came while the runner was going wakes the next; what is for later does after a while.
+    async fn come_back(&self, channel: &str, again: Option<Duration>) -> Result<(), Error> {
+        let (waiting, due) = self.backlog.waiting(channel, clock::now()).await?;
+        let delay = match again {
+            // A circuit that is open for long is left to the schedule.
+            Some(span) if span > Duration::from_secs(600) => return Ok(()),
+            Some(span) => span,
+            None if due > 0 => Duration::ZERO,
+            None if waiting > 0 => RECHECK,
+            None => return Ok(()),
+        };
+        let channel = channel.to_owned();
+        let wake = SyncWake::Push { channel };
+        self.wakes.send_after(&wake, delay).await
+    }
+
+    /// Pushes one listing, and takes note of how that went: on the backlog, on the listing, and on the circuit.
+    async fn try_one(
+        &self,
+        channel: &str,
+        port: &dyn Marketplace,
+        due: Due,
+    ) -> Result<Result<(), Failure>, Error> {
+        let offers = self.catalog.offers(&due.product).await?;
+        let Some((listing, state)) = offers.on(channel) else {
+            self.backlog.tried(channel, &due, None).await?;
+            return Ok(Ok(()));
+        };
+        let failures = state.failures;
+        let outcome = if state.quarantined {
+            Ok(Pushed::Done)
+        } else {
+            self.push(port, &offers, listing, state, due.urgency())
+                .await?
+        };
+        let now = clock::now();
+        let (failure, again) = match outcome {
+            Ok(Pushed::Done) => (None, None),
+            Ok(Pushed::Again(span)) => (None, Some(now + span)),
+            Err(failure) => {
+                let span = match &failure {
+                    Failure::Refused(_) => None,
+                    Failure::Later { after, .. } => Some(after.unwrap_or(AGAIN)),
+                    Failure::Unknown(_) => Some(AGAIN),
+                    Failure::Credentials(_) => Some(RECHECK),
+                };
+                let span = span.map(|span| span.max(AGAIN * (1 << failures.min(AGAIN_LOG2))));
+                (Some(failure), span.map(|span| now + span))
+            }
+        };
+        if let Some(failure) = &failure {
+            self.note_failure(channel, listing, failure).await?;
+        }
+        let circuit = self
+            .circuits
+            .note(channel, failure.as_ref().map_or(Ok(()), Err))
+            .await?;
+        if let Some(failure) = failure.as_ref().filter(|_| circuit.is_open(now)) {
+            let cause = failure.to_string();
+            let alert = match failure {
+                Failure::Credentials(_) => Alert::Credentials { cause },
+                Failure::Later { .. } | Failure::Unknown(_) | Failure::Refused(_) => {
+                    Alert::Away { cause }
+                }
+            };
+            self.alerts.tell(channel, &alert).await;
+        }
+        self.backlog.tried(channel, &due, again).await?;
+        Ok(failure.map_or(Ok(()), Err))
+    }
+
+    async fn note_failure(
+        &self,
+        channel: &str,
+        listing: &Listing,
+        failure: &Failure,
+    ) -> Result<(), Error> {
+        let product = &listing.product_id;
+        tracing::warn!(channel, product.id = %product, failure = %failure, "a push failed");
+        let refused = matches!(failure, Failure::Refused(_));
+        let cause = failure.to_string();
+        self.catalog
+            .change_shown(product, channel, |state| {
+                state.error = Some(cause.clone());
+                state.failures = state.failures.saturating_add(1);
+                state.quarantined = refused;
+            })
+            .await?;
+        if refused {
+            let product = product.to_string();
+            self.alerts
+                .tell(channel, &Alert::Refused { product, cause })
+                .await;
+        }
+        Ok(())
+    }
+
+    /// Makes a listing show what it should.
+    async fn push(
+        &self,
+        port: &dyn Marketplace,
+        offers: &Offers,
+        listing: &Listing,
+        state: ShownState,
+        urgency: Urgency,
+    ) -> Result<Result<Pushed, Failure>, Error> {
+        let limits = port.limits();
+        let pulled_to = self.catalog.pull_state(&listing.channel).await?.cursor;
+        let shown = match port.read_item(&listing.item, urgency).await {
+            Ok(shown) => shown,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let (uncollected, collect) = uncollected(&state, shown.units, pulled_to);
+        // Computed after the read: an order that came in between is in it.
+        let target = self.target(listing, limits.most_units).await?;
+        let units = target.saturating_sub(uncollected);
+        if urgency == Urgency::Sweep && state.units.is_some_and(|known| known != shown.units) {
+            counter!("channel_drift", "channel" => listing.channel.clone()).increment(1);
+        }
+        let mut seen = shown.clone();
+        if shown.units != units || (!shown.on_sale && units > 0) {
+            let write = StockWrite {
+                item: listing.item.clone(),
+                units,
+                version: clock::now().millis(),
+                urgency: if units < shown.units {
+                    Urgency::Down
+                } else {
+                    urgency.max(Urgency::Up)
+                },
+            };
+            seen = match write_back(port, &write).await {
+                Ok(seen) => seen,
+                Err(failure) => return Ok(Err(failure)),
+            };
+        }
+        // Sold between the write and the look back.
+        let sold_since = units.saturating_sub(seen.units);
+        let price = self.push_price(port, offers, listing, &state, &seen).await;
+        let (price, waits) = match price {
+            Ok(price) => price,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let at = clock::now();
+        let uncollected = uncollected + sold_since;
+        self.catalog
+            .change_shown(&listing.product_id, &listing.channel, |state| {
+                *state = ShownState {
+                    units: Some(seen.units),
+                    uncollected,
+                    price: price.or(state.price),
+                    at: Some(at),
+                    ..ShownState::default()
+                };
+            })
+            .await?;
+        if collect || sold_since > 0 {
+            let channel = listing.channel.clone();
+            if let Err(error) = self.pulls.send(&PullWake { channel }).await {
+                tracing::warn!(error = %error, "a pull was not asked for; its schedule does it");
+            }
+        }
+        if seen.units > units {
+            return Ok(Err(Failure::Unknown(
+                "it shows more than was written".to_owned(),
+            )));
+        }
+        Ok(Ok(if uncollected > 0 || waits {
+            Pushed::Again(RECHECK)
+        } else {
+            Pushed::Done
+        }))
+    }
+
+    /// Asks the price a listing has to cost. Returns what it costs then, if that is known, and whether it waits for another
+    /// channel's price.
+    async fn push_price(
+        &self,
+        port: &dyn Marketplace,
+        offers: &Offers,
+        listing: &Listing,
+        state: &ShownState,
+        seen: &Shown,
+    ) -> Result<(Option<u64>, bool), Failure> {
+        let Some(product) = &offers.product else {
+            return Ok((None, false));
+        };
+        let step = port.limits().price_step;
+        let shown = seen.price;
+        let discount = shown.map_or(0, |price| price.sale.saturating_sub(price.effective));
+        let ask = price_to_ask(listing, product.list_price, discount, step);
+        let known = shown.map(|price| price.sale).or(state.price);
+        if known == Some(ask) {
+            return Ok((Some(ask), false));
+        }
+        if !may_change_price(offers, listing, ask, known) {
+            return Ok((known, true));
+        }
+        match port.set_price(&listing.item, ask).await {
+            Ok(()) => Ok((Some(ask), false)),
+            Err(failure) => {
+                if let (Some(floor), Some(price)) = (listing.floor(product.list_price), shown)
+                    && price.effective < floor
+                {
+                    let alert = Alert::BelowFloor {
+                        product: product.product_id.to_string(),
+                        price: price.effective,
+                        floor,
+                    };
+                    self.alerts.tell(&listing.channel, &alert).await;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Units that are missing at the channel and that no imported order explains; and whether some of them are new, so that a pull is due.
+fn uncollected(state: &ShownState, shown: u64, pulled_to: Option<Timestamp>) -> (u64, bool) {
+    // A pull has passed the moment of the last look: what was missing then is imported, or was no sale.
+    let is_pulled = state
+        .at
+        .zip(pulled_to)
+        .is_some_and(|(at, pulled_to)| at + FEED_LAG <= pulled_to);
+    let before = if is_pulled { 0 } else { state.uncollected };
+    let missing = state.units.map_or(0, |known| known.saturating_sub(shown));
+    (before + missing, missing > 0 || before > 0)
+}
+
+/// Writes a number and reads it back; an outcome that is not known is what is read then.
+async fn write_back(port: &dyn Marketplace, write: &StockWrite) -> Result<Shown, Failure> {
+    match port.set_stock(write).await {
+        Ok(()) | Err(Failure::Unknown(_)) => port.read_item(&write.item, write.urgency).await,
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Prices go up on the channels first and then in the own store, and down the other way round: in between, no channel with a
+/// lowest-price promise is below the own store.
+fn may_change_price(offers: &Offers, listing: &Listing, ask: u64, known: Option<u64>) -> bool {
+    let price_of = |channel: &str| offers.shown.get(channel).and_then(|state| state.price);
+    let promised = |other: &&Listing| other.floor(0).is_some();
+    if listing.channel == OWN_STORE {
+        let mut promises = offers.listings.iter().filter(promised);
+        return known.is_some_and(|known| ask <= known)
+            || promises.all(|other| price_of(&other.channel).is_none_or(|price| price >= ask));
+    }
+    let goes_down = known.is_some_and(|known| ask < known);
+    let own = offers.on(OWN_STORE);
+    let own_is_to_follow = own.is_some_and(|(own, state)| {
+        own.price <= ask && state.price.is_some_and(|price| price > ask)
+    });
+    !(goes_down && promised(&listing) && own_is_to_follow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(units: u64, uncollected: u64, at: u64) -> ShownState {
+        ShownState {
+            units: Some(units),
+            uncollected,
+            at: Some(Timestamp::from_millis(at)),
+            ..ShownState::default()
+        }
+    }
+
+    #[test]
+    fn what_is_missing_at_a_channel_is_not_written_over_until_it_was_pulled() {
+        let pulled = |millis| Some(Timestamp::from_millis(millis));
+        assert_eq!(uncollected(&ShownState::default(), 5, None), (0, false));
+        assert_eq!(uncollected(&seen(10, 0, 1_000), 10, None), (0, false));
+        assert_eq!(
+            uncollected(&seen(10, 0, 1_000), 8, None),
+            (2, true),
+            "two were sold"
+        );
+        assert_eq!(uncollected(&seen(8, 2, 1_000), 8, pulled(1_000)), (2, true));
+        assert_eq!(
+            uncollected(&seen(8, 2, 1_000), 8, pulled(6_000)),
+            (0, false),
+            "it was no sale"
+        );
+        assert_eq!(
+            uncollected(&seen(8, 2, 1_000), 7, pulled(6_000)),
+            (1, true),
+            "one more since"
+        );
+        assert_eq!(
+            uncollected(&seen(8, 0, 1_000), 20, pulled(6_000)),
+            (0, false)
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! The backlog of a channel: nothing that came while somebody had it in hand is forgotten, and what is urgent goes first.
+
+use std::time::Duration;
+
+use onepool::{
+    channel::{
+        Failure,
+        backlog::{Backlog, Due, Suspicion, Turn},
+        quota::{Quota, Rate, Seen, Urgency},
+    },
+    clock,
+    keys::Keys,
+};
+use onepool_tests::{RedisServer, Shop};
+
+const CHANNEL: &str = "coupang";
+
+async fn backlog() -> (RedisServer, Backlog) {
+    let redis = RedisServer::start().await;
+    let backlog = Backlog::new(redis.connection(), Keys::new("demo"));
+    (redis, backlog)
+}
+
+async fn add(backlog: &Backlog, product: &str, suspicion: Suspicion) {
+    let products = [(product.parse().expect("an id"), suspicion)];
+    let added = backlog.add(CHANNEL, &products, clock::now()).await;
+    added.expect("adds");
+}
+
+async fn next(backlog: &Backlog, token: &str) -> Vec<Due> {
+    match backlog.next(CHANNEL, token, 10, clock::now()).await {
+        Ok(Turn::Mine(due)) => due,
+        other => panic!("no turn: {other:?}"),
+    }
+}
+
+fn names(due: &[Due]) -> Vec<&str> {
+    due.iter().map(|due| due.product.as_str()).collect()
+}
+
+#[tokio::test]
+async fn what_moves_while_it_is_being_pushed_is_pushed_again() {
+    let (_redis, backlog) = backlog().await;
+    add(&backlog, "mug", Suspicion::Differs(Urgency::Up)).await;
+    let in_hand = next(&backlog, "one").await;
+    // The number the runner has in hand is the old one by now, though the listing still shows what it should.
+    add(&backlog, "mug", Suspicion::Agrees).await;
+    backlog
+        .tried(CHANNEL, &in_hand[0], None)
+        .await
+        .expect("notes");
+    let again = next(&backlog, "one").await;
+    assert_eq!(names(&again), ["mug"]);
+    backlog
+        .tried(CHANNEL, &again[0], None)
+        .await
+        .expect("notes");
+    assert!(next(&backlog, "one").await.is_empty());
+    // What shows what it should and is in nobody's hand is left alone.
+    add(&backlog, "mug", Suspicion::Agrees).await;
+    assert!(next(&backlog, "one").await.is_empty());
+}
+
+#[tokio::test]
+async fn numbers_that_go_down_overtake_those_that_go_up_and_sweeps_wait() {
+    let (_redis, backlog) = backlog().await;
+    for (product, urgency) in [
+        ("swept", Urgency::Sweep),
+        ("up", Urgency::Up),
+        ("down", Urgency::Down),
+        ("swept-and-down", Urgency::Sweep),
+    ] {
+        add(&backlog, product, Suspicion::Differs(urgency)).await;
+    }
+    add(
+        &backlog,
+        "swept-and-down",
+        Suspicion::Differs(Urgency::Down),
+    )
+    .await;
+    add(&backlog, "down", Suspicion::Differs(Urgency::Sweep)).await;
+    let due = next(&backlog, "one").await;
+    assert_eq!(names(&due), ["down", "swept-and-down", "up", "swept"]);
+    assert_eq!(due[0].urgency(), Urgency::Down);
+    assert_eq!(due[3].urgency(), Urgency::Sweep);
+}
+
+#[tokio::test]
+async fn a_channel_has_one_runner_and_what_failed_comes_back_in_its_time() {
+    let (_redis, backlog) = backlog().await;
+    add(&backlog, "mug", Suspicion::Differs(Urgency::Down)).await;
+    let due = next(&backlog, "one").await;
+    let other = backlog.next(CHANNEL, "two", 10, clock::now()).await;
+    assert_eq!(other.expect("answers"), Turn::Other);
+    let later = clock::now() + Duration::from_secs(30);
+    backlog
+        .tried(CHANNEL, &due[0], Some(later))
+        .await
+        .expect("notes");
+    assert!(next(&backlog, "one").await.is_empty());
+    assert_eq!(
+        backlog
+            .waiting(CHANNEL, clock::now())
+            .await
+            .expect("answers"),
+        (1, 0)
+    );
+    clock::put_ahead(Duration::from_secs(31));
+    assert_eq!(names(&next(&backlog, "one").await), ["mug"]);
+    backlog.leave(CHANNEL).await.expect("leaves");
+    assert_eq!(names(&next(&backlog, "two").await), ["mug"]);
+}
+
+#[tokio::test]
+async fn the_quota_keeps_its_rate_and_leaves_the_last_call_to_who_is_urgent() {
+    let shop = Shop::open().await;
+    let quota = shop.quota(CHANNEL);
+    let slow = Rate {
+        per_second: 0.001,
+        burst: 8,
+    };
+    let ask = async |urgency| quota.permit("all", slow, urgency).await;
+    // Half of what can be made at once is used: four calls, of which a sweep leaves two.
+    for _ in 0..2 {
+        ask(Urgency::Sweep).await.expect("there are calls");
+    }
+    let refused = ask(Urgency::Sweep)
+        .await
+        .expect_err("the rest is for others");
+    assert!(
+        matches!(refused, Failure::Later { after: Some(_), .. }),
+        "{refused:?}"
+    );
+    for _ in 0..2 {
+        ask(Urgency::Down).await.expect("there are calls");
+    }
+    ask(Urgency::Down).await.expect_err("none is left");
+    clock::put_ahead(Duration::from_secs(1_100));
+    ask(Urgency::Down).await.expect("one came back");
+    quota
+        .observe("other", Seen::Blocked(Duration::from_secs(60)))
+        .await;
+    let blocked = quota.permit("other", slow, Urgency::Down).await;
+    assert!(
+        blocked.is_err(),
+        "nobody calls before the marketplace allows it"
+    );
+    clock::put_ahead(Duration::from_secs(1_100));
+    quota
+        .permit("other", slow, Urgency::Down)
+        .await
+        .expect("it allows it");
+}
