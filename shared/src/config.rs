@@ -246,6 +246,22 @@ pub fn toss_secret_key() -> Result<Secret, ConfigError> {
     secret("TOSS_SECRET_KEY")
 }
 
+/// `AWS_LAMBDA_LOG_LEVEL`, or `RUST_LOG`: the least that is logged; `INFO` if neither says.
+#[must_use]
+pub fn log_level() -> tracing::level_filters::LevelFilter {
+    required("AWS_LAMBDA_LOG_LEVEL")
+        .or_else(|_| required("RUST_LOG"))
+        .ok()
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(tracing::level_filters::LevelFilter::INFO)
+}
+
+/// `AWS_LAMBDA_LOG_FORMAT`: whether log lines are JSON.
+#[must_use]
+pub fn logs_json() -> bool {
+    required("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"))
+}
+
 fn whole_number(
     name: &'static str,
     range: std::ops::RangeInclusive<u64>,

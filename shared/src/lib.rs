@@ -19,6 +19,7 @@ pub mod http;
 pub mod id;
 pub mod keys;
 pub mod ledger;
+pub mod log;
 pub mod metric;
 pub mod order;
 pub mod payment;

@@ -1,11 +1,11 @@
 //! `channel-poll`: what channels sold comes into the ledger.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use onepool::{app, batch::Invocation, metric};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use onepool::{app, batch::Invocation, log, metric};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    log::init();
     metric::install("channel-poll")?;
     let (pull, queue) = app::channel_poll()?;
     run(service_fn(async |event: LambdaEvent<Invocation<_>>| {

@@ -1,11 +1,11 @@
 //! `channel-sync`: what the pool has is shown on every channel.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use onepool::{app, batch::Invocation, metric};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use onepool::{app, batch::Invocation, log, metric};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    log::init();
     metric::install("channel-sync")?;
     let (push, queue) = app::channel_sync()?;
     run(service_fn(async |event: LambdaEvent<Invocation<_>>| {

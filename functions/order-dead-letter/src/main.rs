@@ -1,12 +1,12 @@
 //! `order-dead-letter`: ends the orders that nobody could settle, and raises the alarm.
 
 use aws_lambda_events::sqs::SqsEvent;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use onepool::{app, batch, metric};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use onepool::{app, batch, log, metric};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    log::init();
     metric::install("order-dead-letter")?;
     let (settlement, queue) = app::order_dead_letter()?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {

@@ -1,12 +1,12 @@
 //! `order-process`: writes orders into the ledger, settles their payment, confirms or gives back, tells the buyer.
 
 use aws_lambda_events::sqs::SqsEvent;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use onepool::{app, batch, metric};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use onepool::{app, batch, log, metric};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    log::init();
     metric::install("order-process")?;
     let (settlement, queue) = app::order_process()?;
     run(service_fn(async |event: LambdaEvent<SqsEvent>| {

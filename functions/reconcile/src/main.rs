@@ -1,11 +1,11 @@
 //! `reconcile`: once a minute, what expired is given back and gate and ledger are compared.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use onepool::{app, metric};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use onepool::{app, log, metric};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    log::init();
     metric::install("reconcile")?;
     let reconcile = app::reconcile()?;
     run(service_fn(
