@@ -1,6 +1,9 @@
 //! Tokens: who is calling, and as what. The shop's own backend signs them (JWT, HS256).
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation,
@@ -178,12 +181,23 @@ static HS256_ONLY: CryptoProvider = CryptoProvider {
 struct Hs256(hmac::Key);
 
 fn hs256(algorithm: Algorithm, secret: &[u8]) -> Result<Hs256, JwtError> {
-    if algorithm == Algorithm::HS256 {
-        Ok(Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret)))
-    } else {
-        Err(ErrorKind::InvalidAlgorithm.into())
+    if algorithm != Algorithm::HS256 {
+        return Err(ErrorKind::InvalidAlgorithm.into());
     }
+    let mut derived = DERIVED.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = match derived.as_ref() {
+        Some((of, key)) if **of == *secret => key.clone(),
+        Some(_) | None => {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+            *derived = Some((secret.into(), key.clone()));
+            key
+        }
+    };
+    Ok(Hs256(key))
 }
+
+/// A secret, and the key derived from it. A shop has one secret, and deriving hashes as much as the half of a token.
+static DERIVED: Mutex<Option<(Box<[u8]>, hmac::Key)>> = Mutex::new(None);
 
 impl Signer<Vec<u8>> for Hs256 {
     fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {

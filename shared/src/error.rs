@@ -41,9 +41,8 @@ impl Language {
     /// Reads `Accept-Language`: English if it is preferred to Korean, else Korean.
     #[must_use]
     pub fn from_header(accept_language: Option<&str>) -> Self {
-        let first = |language: &str| {
-            accept_language.and_then(|header| header.to_ascii_lowercase().find(language))
-        };
+        let accepted = accept_language.map(str::to_ascii_lowercase);
+        let first = |language: &str| accepted.as_deref()?.find(language);
         match (first("en"), first("ko")) {
             (Some(english), Some(korean)) if english < korean => Self::English,
             (Some(_), None) => Self::English,

@@ -223,15 +223,23 @@ impl Signed {
         }
 
         let (date, region, service) = (&time[..DATE], &self.config.region, self.service);
-        let scope = format!("{date}/{region}/{service}/aws4_request");
+        let scope = [date, region, service, "aws4_request"].join("/");
         let hash = sha256_hex(canonical.as_bytes());
-        let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");
+        let to_sign = ["AWS4-HMAC-SHA256", &time, &scope, &hash].join("\n");
         let signature = hmac::sign(&self.key_of(date, now), to_sign.as_bytes());
         let signature = data_encoding::HEXLOWER.encode(signature.as_ref());
         let id = &self.config.access_key_id;
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}"
-        );
+        let authorization = [
+            "AWS4-HMAC-SHA256 Credential=",
+            id,
+            "/",
+            &scope,
+            ", SignedHeaders=",
+            &names,
+            ", Signature=",
+            &signature,
+        ]
+        .concat();
 
         let mut request = Request::builder()
             .method(method)

@@ -28,11 +28,13 @@ impl OrdersApi {
     }
 
     async fn place(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
-        let caller = self.tokens.verify_header(event.header("authorization"))?;
+        let caller = self
+            .tokens
+            .verify_header(event.headers.authorization.as_deref())?;
         caller.require(Role::Viewer)?;
-        let broadcast: BroadcastId =
-            parameter(event, "broadcast_id").ok_or(Error::NotFound("broadcast"))?;
-        let key = idempotency_key(event.header("idempotency-key"))?;
+        let broadcast: BroadcastId = parameter(event.path_parameters.broadcast_id.as_ref())
+            .ok_or(Error::NotFound("broadcast"))?;
+        let key = idempotency_key(event.headers.idempotency_key.as_deref())?;
         let receipt = self
             .orders
             .accept(&caller, &broadcast, key, event.json()?, event.language())
@@ -41,8 +43,11 @@ impl OrdersApi {
     }
 
     async fn status(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
-        let caller = self.tokens.verify_header(event.header("authorization"))?;
-        let order: OrderId = parameter(event, "order_id").ok_or(Error::NotFound("order"))?;
+        let caller = self
+            .tokens
+            .verify_header(event.headers.authorization.as_deref())?;
+        let order: OrderId =
+            parameter(event.path_parameters.order_id.as_ref()).ok_or(Error::NotFound("order"))?;
         Ok(HttpAnswer::json(
             200,
             &self.orders.status(&caller, &order).await?,

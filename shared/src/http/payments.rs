@@ -42,9 +42,12 @@ impl PaymentsApi {
     }
 
     async fn pay(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
-        let caller = self.tokens.verify_header(event.header("authorization"))?;
+        let caller = self
+            .tokens
+            .verify_header(event.headers.authorization.as_deref())?;
         caller.require(Role::Viewer)?;
-        let order_id: OrderId = parameter(event, "order_id").ok_or(Error::NotFound("order"))?;
+        let order_id: OrderId =
+            parameter(event.path_parameters.order_id.as_ref()).ok_or(Error::NotFound("order"))?;
         let body: PaymentBody = event.json()?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
         let key = body.payment_key;
@@ -63,12 +66,15 @@ impl PaymentsApi {
     }
 
     async fn cancel(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
-        let caller = self.tokens.verify_header(event.header("authorization"))?;
+        let caller = self
+            .tokens
+            .verify_header(event.headers.authorization.as_deref())?;
         if caller.role == Role::Broadcaster {
             // Taking orders back is for who placed them, and for who runs the shop.
             return Err(Error::Forbidden);
         }
-        let order_id: OrderId = parameter(event, "order_id").ok_or(Error::NotFound("order"))?;
+        let order_id: OrderId =
+            parameter(event.path_parameters.order_id.as_ref()).ok_or(Error::NotFound("order"))?;
         let work = self.payments.cancel(&caller, &order_id);
         self.once(event, (&caller, &order_id), work).await
     }
@@ -82,7 +88,7 @@ impl PaymentsApi {
     ) -> Result<HttpAnswer, Error> {
         let call = format!("{} {order}", event.route_key);
         let body = event.body.as_deref().unwrap_or_default();
-        let key = event.header("idempotency-key");
+        let key = event.headers.idempotency_key.as_deref();
         let request = Keyed::new(&caller.user_id, key, &call, body.as_bytes())?;
         let accepted = async {
             Box::pin(work).await?;
