@@ -18,7 +18,6 @@ mod server;
 mod settings;
 pub mod smartstore;
 mod webhooks;
-mod wire;
 mod world;
 
 pub use server::{Listeners, Marketplaces};

@@ -13,6 +13,7 @@ mod xml;
 use std::{collections::VecDeque, io};
 
 use axum::http::StatusCode;
+use fakes::env::text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -30,7 +31,6 @@ use crate::{
         xml::{Family, Verdict},
     },
     market::{Cancel, Market, Move, NewItem, NewOrder, StockChange},
-    settings::text,
 };
 
 /// What 11st gave the seller.
