@@ -17,6 +17,7 @@ mod record;
 mod server;
 mod settings;
 pub mod smartstore;
+mod switches;
 mod webhooks;
 mod world;
 
