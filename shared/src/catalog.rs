@@ -268,14 +268,10 @@ impl Catalog {
         broadcast: &BroadcastId,
         spotlight: &Spotlight,
     ) -> Result<bool, Error> {
-        let known = (spotlight.version > 1).then(|| {
-            let earlier = spotlight.version - 1;
-            ("version", AttributeValue::N(earlier.to_string()))
-        });
         self.replace(
             spotlight_key(broadcast, &spotlight.product_id),
             spotlight,
-            known,
+            earlier(spotlight.version),
         )
         .await
     }
@@ -398,9 +394,7 @@ impl Catalog {
         value: &T,
         known: Option<(&str, AttributeValue)>,
     ) -> Result<bool, Error> {
-        let mut item: Item =
-            serde_dynamo::to_item(value).map_err(|error| Error::Corrupt(error.to_string()))?;
-        item.extend(key);
+        let item = item(key, value)?;
         let mut put = self
             .aws
             .dynamodb()
@@ -425,9 +419,7 @@ impl Catalog {
     }
 
     async fn put<T: Serialize>(&self, key: Item, value: &T) -> Result<(), Error> {
-        let mut item: Item =
-            serde_dynamo::to_item(value).map_err(|error| Error::Corrupt(error.to_string()))?;
-        item.extend(key);
+        let item = item(key, value)?;
         self.aws
             .dynamodb()
             .await
@@ -445,8 +437,21 @@ fn read<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
     serde_dynamo::from_item(item).map_err(|error| Error::Corrupt(error.to_string()))
 }
 
+fn item<T: Serialize>(key: Item, value: &T) -> Result<Item, Error> {
+    let mut item: Item =
+        serde_dynamo::to_item(value).map_err(|error| Error::Corrupt(error.to_string()))?;
+    item.extend(key);
+    Ok(item)
+}
+
 fn text(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
+}
+
+/// What [`Catalog::replace`] knows of an item whose next change has this number: the first change is 1.
+fn earlier(version: u64) -> Option<(&'static str, AttributeValue)> {
+    let earlier = version.checked_sub(1).filter(|earlier| *earlier > 0)?;
+    Some(("version", AttributeValue::N(earlier.to_string())))
 }
 
 fn key(pk: String, sk: String) -> Item {

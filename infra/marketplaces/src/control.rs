@@ -9,14 +9,15 @@ use axum::{
     extract::{DefaultBodyLimit, Path, Query, State},
     routing::{get, post},
 };
+use fakes::{control::with_body, faults::Script};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     answer::{Answer, Refusal},
     clock::{self, Change},
     exchange::MAX_BODY_BYTES,
-    faults::Script,
+    faults::RuleText,
     market::{Cancel, Market, Move, NewItem, NewLine, NewOrder},
     world::Shared,
 };
@@ -177,9 +178,9 @@ async fn list_faults<M: Market>(State(shared): World<M>) -> Answer {
 }
 
 async fn add_faults<M: Market>(State(shared): World<M>, body: Bytes) -> Answer {
-    with_body(&body, |script: Script| {
+    with_body::<_, Refusal>(&body, |script: Script<RuleText>| {
         let mut world = shared.world();
-        world.faults.add(script, M::OPERATIONS)?;
+        world.faults.add(script, |text| text.fault(M::OPERATIONS))?;
         Ok(json!({ "faults": world.faults.rules() }))
     })
 }
@@ -188,7 +189,7 @@ async fn add_faults<M: Market>(State(shared): World<M>, body: Bytes) -> Answer {
 /// instead of for a time.
 async fn clear_faults<M: Market>(State(shared): World<M>) -> Answer {
     shared.world().faults.clear();
-    shared.release();
+    shared.release.now();
     Answer::ok(&json!({ "faults": [] }))
 }
 
@@ -197,7 +198,7 @@ async fn show_clock<M: Market>(State(shared): World<M>) -> Answer {
 }
 
 async fn change_clock<M: Market>(State(shared): World<M>, body: Bytes) -> Answer {
-    with_body(&body, |change: Change| {
+    with_body::<_, Refusal>(&body, |change: Change| {
         shared.step(|world| {
             world.clock.change(&change)?;
             Ok(json!({ "now": clock::iso(world.clock.now()) }))
@@ -232,14 +233,7 @@ async fn reset<M: Market>(State(shared): World<M>) -> Answer {
     Answer::ok(&json!({}))
 }
 
-fn with_body<T: DeserializeOwned>(
-    body: &[u8],
-    then: impl FnOnce(T) -> Result<Value, Refusal>,
-) -> Answer {
-    Answer::from(read(body).and_then(then))
-}
-
-/// A JSON body of the control API, or the refusal that names what is wrong with it.
+/// A JSON body, or the refusal that names what is wrong with it.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| Refusal::invalid(error.to_string()))
+    Ok(fakes::control::read(body)?)
 }

@@ -1,6 +1,6 @@
 //! One request to a marketplace, from its arrival to its answer, or to the lack of one.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::to_bytes,
@@ -8,7 +8,13 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use tokio::sync::{oneshot, watch};
+use fakes::{
+    Cut,
+    epoch::Epoch,
+    exchange::{self, Ending, HangUp},
+    hold::Released,
+    record::{End, Number},
+};
 
 use crate::{
     answer::Answer,
@@ -16,16 +22,12 @@ use crate::{
     clock,
     faults::Fault,
     market::Market,
-    record::{Entry, Outcome, masked_headers, masked_query},
-    wire::Cut,
-    world::{Admitted, Before, Epoch, Shared},
+    record::{Entry, masked_headers, masked_query},
+    world::{Admitted, Before, Shared},
 };
 
 /// More than any marketplace's largest batch.
 pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
-
-/// None is an answer the caller never gets.
-type Ending = Option<Answer>;
 
 /// Answers one request, or cuts its connection.
 pub(crate) async fn exchange<M: Market>(
@@ -39,36 +41,22 @@ pub(crate) async fn exchange<M: Market>(
     };
     let call = Call::new(parts, body);
     let (subject, number) = begin_entry(&shared, &call);
-    // A task of its own: a marketplace goes on working when its caller hangs up, and exactly that makes
-    // an outcome unknown.
-    let (hang_up, hung_up) = oneshot::channel();
-    let work = tokio::spawn(async move {
+    exchange::exchange(cut, async move |hang_up| {
         let ending = run(&shared, &call, &subject, number, hang_up).await;
         end_entry(&shared, number, ending.as_ref());
         ending
-    });
-    let ending = tokio::select! {
-        // A task that panicked has no answer either.
-        ending = work => ending.ok().flatten(),
-        Ok(()) = hung_up => None,
-    };
-    match ending {
-        Some(answer) => answer.into_response(),
-        None => {
-            cut.now();
-            Response::default()
-        }
-    }
+    })
+    .await
 }
 
 async fn run<M: Market>(
     shared: &Shared<M>,
     call: &Call,
     subject: &Subject,
-    number: u64,
-    hang_up: oneshot::Sender<()>,
+    number: Number,
+    hang_up: HangUp,
 ) -> Ending {
-    let mut released = shared.until_released();
+    let mut released = shared.release.awaited();
     let admitted = shared.world().admit(call, subject, number);
     let Admitted { epoch, fault } = match admitted {
         Ok(admitted) => admitted,
@@ -87,44 +75,18 @@ async fn run<M: Market>(
 struct Work<'a, M: Market> {
     shared: &'a Shared<M>,
     call: &'a Call,
-    number: u64,
+    number: Number,
     epoch: Epoch,
 }
 
 impl<M: Market> Work<'_, M> {
     /// `hang_up` cuts the connection before the work is done.
-    async fn with(
-        self,
-        fault: Option<Fault>,
-        released: &mut watch::Receiver<u64>,
-        hang_up: oneshot::Sender<()>,
-    ) -> Ending {
+    async fn with(self, fault: Option<Fault>, released: &mut Released, hang_up: HangUp) -> Ending {
         match fault {
             None => self.answer(None),
-            Some(Fault::Delay { ms }) => {
-                hold(ms, released).await;
-                self.answer(None)
-            }
-            Some(Fault::TimeoutBeforeCommit { ms }) => {
-                hold(ms, released).await;
-                None
-            }
-            Some(Fault::TimeoutAfterCommit { ms }) => {
-                self.perform(None);
-                hold(ms, released).await;
-                None
-            }
-            Some(Fault::CloseBeforeCommit) => None,
-            Some(Fault::CloseAfterCommit) => {
-                self.perform(None);
-                None
-            }
-            Some(Fault::CommitLater { ms }) => {
-                // The caller may have gone already.
-                let _ = hang_up.send(());
-                hold(ms, released).await;
-                self.perform(None);
-                None
+            Some(Fault::Around(trouble)) => {
+                let work = || self.perform(None);
+                self.dress(trouble.around(work, released, hang_up).await)
             }
             Some(Fault::ErrorBeforeCommit(status)) => self.fail(status),
             Some(Fault::ErrorAfterCommit(status)) => {
@@ -145,8 +107,11 @@ impl<M: Market> Work<'_, M> {
     }
 
     fn answer(&self, before: Option<&Before>) -> Ending {
-        let answer = self.perform(before)?;
-        Some(self.shared.world().dress(self.call, answer))
+        self.dress(self.perform(before))
+    }
+
+    fn dress(&self, ending: Ending) -> Ending {
+        Some(self.shared.world().dress(self.call, ending?))
     }
 
     fn fail(&self, status: StatusCode) -> Ending {
@@ -161,20 +126,12 @@ impl<M: Market> Work<'_, M> {
     }
 }
 
-/// Waits as long as the script says, or until the faults are cleared.
-async fn hold(ms: u64, released: &mut watch::Receiver<u64>) {
-    tokio::select! {
-        () = tokio::time::sleep(Duration::from_millis(ms)) => {}
-        _ = released.changed() => {}
-    }
-}
-
-fn begin_entry<M: Market>(shared: &Shared<M>, call: &Call) -> (Subject, u64) {
+fn begin_entry<M: Market>(shared: &Shared<M>, call: &Call) -> (Subject, Number) {
     let mut world = shared.world();
     let subject = world.market.subject(call);
     let at = clock::iso(world.clock.now());
-    let number = world.record.begin(Entry {
-        number: 0,
+    let number = world.record.begin(|number| Entry {
+        number,
         at,
         method: call.method.to_string(),
         path: call.path.clone(),
@@ -183,8 +140,7 @@ fn begin_entry<M: Market>(shared: &Shared<M>, call: &Call) -> (Subject, u64) {
         operation: subject.operation,
         items: subject.items.clone(),
         orders: subject.orders.clone(),
-        outcome: Outcome::Running,
-        status: None,
+        end: End::RUNNING,
         fault: None,
         before: None,
         done: None,
@@ -193,12 +149,8 @@ fn begin_entry<M: Market>(shared: &Shared<M>, call: &Call) -> (Subject, u64) {
     (subject, number)
 }
 
-fn end_entry<M: Market>(shared: &Shared<M>, number: u64, answer: Option<&Answer>) {
+fn end_entry<M: Market>(shared: &Shared<M>, number: Number, answer: Option<&Answer>) {
     shared.world().record.note(number, |entry| {
-        entry.status = answer.map(|answer| answer.status.as_u16());
-        entry.outcome = match answer {
-            Some(_) => Outcome::Answered,
-            None => Outcome::Cut,
-        };
+        entry.end = End::with(answer.map(|answer| answer.status));
     });
 }

@@ -17,8 +17,8 @@ mod record;
 mod server;
 mod settings;
 pub mod smartstore;
+mod switches;
 mod webhooks;
-mod wire;
 mod world;
 
 pub use server::{Listeners, Marketplaces};

@@ -192,3 +192,8 @@ pub(crate) struct StockChange {
     pub(crate) from: u64,
     pub(crate) to: u64,
 }
+
+/// Units as a change of stock. Orders are far smaller than where this would matter.
+pub(crate) fn signed(units: u64) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX)
+}

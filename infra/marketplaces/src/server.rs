@@ -1,24 +1,20 @@
 //! The listeners, and the two ways to run them: to the end of the process, or beside a test.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, sync::Arc};
 
 use axum::{
     extract::{ConnectInfo, Request, State},
     response::Response,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use fakes::{
+    Cut,
+    server::{self, Beside, base_url, bind},
+};
+use tokio::net::TcpListener;
 
 use crate::{
-    control,
-    coupang::Coupang,
-    elevenst::ElevenSt,
-    exchange::exchange,
-    market::Market,
-    ownstore::OwnStore,
-    settings::Settings,
-    smartstore::SmartStore,
-    webhooks::deliver,
-    wire::{Cut, Wires},
+    control, coupang::Coupang, elevenst::ElevenSt, exchange::exchange, market::Market,
+    ownstore::OwnStore, settings::Settings, smartstore::SmartStore, webhooks::deliver,
     world::Shared,
 };
 
@@ -68,26 +64,13 @@ impl Listeners {
     }
 }
 
-async fn bind(port: u16) -> io::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port)).await
-}
-
-fn base_url(listener: &TcpListener) -> io::Result<String> {
-    let address: SocketAddr = listener.local_addr()?;
-    Ok(format!("http://{address}"))
-}
-
 /// Everything but the control API is the marketplace's.
 async fn serve<M: Market>(listener: TcpListener, credentials: M::Credentials) -> io::Result<()> {
     let shared = Arc::new(Shared::<M>::new(credentials));
     let app = control::router::<M>()
         .fallback(answer::<M>)
-        .with_state(Arc::clone(&shared))
-        .into_make_service_with_connect_info::<Cut>();
-    tokio::try_join!(
-        async { axum::serve(Wires(listener), app).await },
-        deliver(shared),
-    )?;
+        .with_state(Arc::clone(&shared));
+    tokio::try_join!(server::serve(listener, app), deliver(shared))?;
     Ok(())
 }
 
@@ -103,7 +86,7 @@ async fn answer<M: Market>(
 #[derive(Debug)]
 pub struct Marketplaces {
     urls: [(&'static str, String); 4],
-    server: JoinHandle<io::Result<()>>,
+    _server: Beside,
 }
 
 impl Marketplaces {
@@ -111,8 +94,10 @@ impl Marketplaces {
     pub async fn start(settings: Settings) -> io::Result<Self> {
         let listeners = Listeners::bind(settings).await?;
         let urls = listeners.base_urls()?;
-        let server = tokio::spawn(listeners.serve());
-        Ok(Self { urls, server })
+        Ok(Self {
+            urls,
+            _server: Beside::start(listeners.serve()),
+        })
     }
 
     /// In place of `https://api.commerce.naver.com`.
@@ -141,11 +126,5 @@ impl Marketplaces {
     pub fn ownstore(&self) -> &str {
         let [.., (_, url)] = &self.urls;
         url
-    }
-}
-
-impl Drop for Marketplaces {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }

@@ -1,10 +1,8 @@
-//! What the environment says. Nothing else in the crate reads it.
+//! What the environment says. The credentials of each marketplace are read with it.
 
-use std::{
-    env::{self, VarError},
-    io,
-    str::FromStr,
-};
+use std::io;
+
+use fakes::env::parsed;
 
 use crate::{coupang, elevenst, ownstore, smartstore};
 
@@ -44,27 +42,4 @@ impl Settings {
             ownstore: ownstore::Credentials::from_env()?,
         })
     }
-}
-
-/// None when it is unset or empty.
-pub(crate) fn text(name: &str) -> io::Result<Option<String>> {
-    match env::var(name) {
-        Ok(value) if value.is_empty() => Ok(None),
-        Ok(value) => Ok(Some(value)),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(invalid(name)),
-    }
-}
-
-fn parsed<T: FromStr>(name: &str) -> io::Result<Option<T>> {
-    text(name)?
-        .map(|value| value.parse().map_err(|_| invalid(name)))
-        .transpose()
-}
-
-fn invalid(name: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("{name} cannot be read"),
-    )
 }

@@ -3,16 +3,22 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
+use fakes::{
+    epoch::Epoch,
+    faults::Faults,
+    hold::Release,
+    record::{Number, Record},
+};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::{
     answer::{Answer, Refusal},
     call::{Call, Subject},
     clock::Clock,
-    faults::{Fault, Faults},
+    faults::{Fault, RuleText},
     market::{Cancel, Market, NewOrder},
-    record::Record,
+    record::{Entry, MAX_ENTRIES},
     webhooks::Outbox,
 };
 
@@ -21,8 +27,8 @@ use crate::{
 pub(crate) struct Shared<M: Market> {
     credentials: M::Credentials,
     world: Mutex<World<M>>,
-    /// Counts up when all requests that are held or delayed shall go on.
-    release: watch::Sender<u64>,
+    /// Of all requests that are held or delayed.
+    pub(crate) release: Release,
     /// Told when the outbox may have something to send.
     pub(crate) posted: Notify,
 }
@@ -32,7 +38,7 @@ impl<M: Market> Shared<M> {
         Self {
             world: Mutex::new(World::new(M::new(&credentials))),
             credentials,
-            release: watch::Sender::new(0),
+            release: Release::default(),
             posted: Notify::new(),
         }
     }
@@ -59,32 +65,20 @@ impl<M: Market> Shared<M> {
     /// Forgets everything.
     pub(crate) fn reset(&self) {
         self.world().reset(M::new(&self.credentials));
-        self.release();
-    }
-
-    /// To be taken before the fault is, or a release in between would be missed.
-    pub(crate) fn until_released(&self) -> watch::Receiver<u64> {
-        self.release.subscribe()
-    }
-
-    pub(crate) fn release(&self) {
-        self.release.send_modify(|releases| *releases += 1);
+        self.release.now();
     }
 }
-
-/// A number that changes with every reset. A request or webhook from before a reset must not touch
-/// what comes after it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Epoch(u64);
 
 #[derive(Debug)]
 pub(crate) struct World<M> {
     pub(crate) clock: Clock,
     pub(crate) market: M,
-    pub(crate) faults: Faults,
-    pub(crate) record: Record,
+    pub(crate) faults: Faults<RuleText>,
+    pub(crate) record: Record<Entry>,
     pub(crate) outbox: Outbox,
     epoch: Epoch,
+    /// How many works have been done.
+    done: u64,
 }
 
 /// How a request is to go on.
@@ -107,9 +101,10 @@ impl<M: Market> World<M> {
             clock: Clock::default(),
             market,
             faults: Faults::default(),
-            record: Record::default(),
+            record: Record::of(MAX_ENTRIES),
             outbox: Outbox::default(),
             epoch: Epoch::default(),
+            done: 0,
         }
     }
 
@@ -119,7 +114,7 @@ impl<M: Market> World<M> {
         self.faults = Faults::default();
         self.outbox = Outbox::default();
         self.record.clear();
-        self.epoch.0 += 1;
+        self.epoch.end();
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -131,16 +126,14 @@ impl<M: Market> World<M> {
         &mut self,
         call: &Call,
         subject: &Subject,
-        number: u64,
+        number: Number,
     ) -> Result<Admitted, Answer> {
         let now = self.clock.now();
         if let Err(refused) = self.market.admit(call, now) {
             return Err(self.market.dress(call, refused, now));
         }
-        let fault = self.faults.take(subject);
-        self.record.note(number, |entry| {
-            entry.fault = fault.as_ref().map(Fault::kind);
-        });
+        let (kind, fault) = self.faults.take(subject).unzip();
+        self.record.note(number, |entry| entry.fault = kind);
         Ok(Admitted {
             epoch: self.epoch,
             fault,
@@ -148,14 +141,20 @@ impl<M: Market> World<M> {
     }
 
     /// Does the work, and writes to the record what it did.
-    pub(crate) fn perform(&mut self, call: &Call, number: u64, before: Option<&Before>) -> Answer {
+    pub(crate) fn perform(
+        &mut self,
+        call: &Call,
+        number: Number,
+        before: Option<&Before>,
+    ) -> Answer {
         let now = self.clock.now();
         let before = before.map(|before| self.hurry(before));
         // What buyers did up to here is not this request's doing.
         self.market.take_stock_changes();
         let answer = self.market.perform(call, now);
         let stock = self.market.take_stock_changes();
-        let done = self.record.next_done();
+        self.done += 1;
+        let done = self.done;
         self.record.note(number, |entry| {
             entry.before = before;
             entry.stock = stock;

@@ -1,11 +1,9 @@
 //! Answers as Toss writes them: a Payment object, or `{code, message}` with the code's HTTP status.
 
-use axum::{
-    body::Bytes,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::{IntoResponse, Response},
-};
-use serde_json::{Value, json};
+use axum::http::StatusCode;
+pub(crate) use fakes::answer::Answer;
+use fakes::control::Invalid;
+use serde_json::json;
 
 /// Codes with the status they come with. A code that is not here answers 400.
 const STATUSES: &[(&str, u16)] = &[
@@ -69,48 +67,30 @@ impl Refusal {
             .and_then(|(_, status)| StatusCode::from_u16(*status).ok())
             .unwrap_or(StatusCode::BAD_REQUEST)
     }
-}
 
-/// What goes back over the wire. It is kept as bytes, so that a repeat is the same to the byte.
-#[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    body: Bytes,
-}
-
-impl Answer {
-    pub(crate) fn ok(body: &Value) -> Self {
-        Self {
-            status: StatusCode::OK,
-            body: Bytes::from(body.to_string()),
-        }
-    }
-
-    pub(crate) fn refused(refusal: &Refusal) -> Self {
-        Self::refused_with(refusal.status(), refusal)
-    }
-
-    pub(crate) fn refused_with(status: StatusCode, refusal: &Refusal) -> Self {
-        let body = json!({ "code": refusal.code, "message": refusal.message });
-        Self {
+    /// With another status than its own.
+    pub(crate) fn with(&self, status: StatusCode) -> Answer {
+        Answer::json(
             status,
-            body: Bytes::from(body.to_string()),
-        }
+            &json!({ "code": self.code, "message": self.message }),
+        )
     }
 }
 
-impl From<Result<Value, Refusal>> for Answer {
-    fn from(outcome: Result<Value, Refusal>) -> Self {
-        match outcome {
-            Ok(body) => Self::ok(&body),
-            Err(refusal) => Self::refused(&refusal),
-        }
+impl From<&Refusal> for Answer {
+    fn from(refusal: &Refusal) -> Self {
+        refusal.with(refusal.status())
     }
 }
 
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let content_type = [(CONTENT_TYPE, "application/json;charset=UTF-8")];
-        (self.status, content_type, self.body).into_response()
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self::from(&refusal)
+    }
+}
+
+impl From<Invalid> for Refusal {
+    fn from(Invalid(why): Invalid) -> Self {
+        Self::invalid_request(&why)
     }
 }

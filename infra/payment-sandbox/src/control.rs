@@ -9,16 +9,18 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     routing::{get, post, put},
 };
+use fakes::{clock::MOST, control::with_body, faults::Script};
 use reqwest::Url;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
+use time::Duration;
 
 use crate::{
     answer::{Answer, Refusal},
-    clock::{self, Clock},
+    clock,
     exchange::MAX_BODY_BYTES,
-    faults::Script,
-    requests::{check_amount, check_order_id, read_json},
+    faults::RuleText,
+    requests::{check_amount, check_order_id},
     webhooks::Plan,
     world::Shared,
 };
@@ -47,7 +49,7 @@ struct Checkout {
 }
 
 async fn check_out(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
-    with_body(&body, |checkout: Checkout| {
+    with_body::<_, Refusal>(&body, |checkout: Checkout| {
         check_order_id(&checkout.order_id)?;
         check_amount(checkout.amount)?;
         let name = checkout.order_name.as_deref().unwrap_or("Sandbox order");
@@ -74,7 +76,7 @@ async fn books(State(shared): State<Arc<Shared>>) -> Answer {
 async fn requests(State(shared): State<Arc<Shared>>) -> Answer {
     let world = shared.world();
     Answer::ok(&json!({
-        "requests": world.record.entries(),
+        "requests": world.record.after(0),
         "dropped": world.record.dropped(),
     }))
 }
@@ -84,9 +86,9 @@ async fn list_faults(State(shared): State<Arc<Shared>>) -> Answer {
 }
 
 async fn add_faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
-    with_body(&body, |script: Script| {
+    with_body::<_, Refusal>(&body, |script: Script<RuleText>| {
         let mut world = shared.world();
-        world.faults.add(script)?;
+        world.faults.add(script, RuleText::fault)?;
         Ok(json!({ "faults": world.faults.rules() }))
     })
 }
@@ -95,13 +97,13 @@ async fn add_faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
 /// instead of for a time.
 async fn clear_faults(State(shared): State<Arc<Shared>>) -> Answer {
     shared.world().faults.clear();
-    shared.release();
+    shared.release.now();
     Answer::ok(&json!({ "faults": [] }))
 }
 
 async fn reset(State(shared): State<Arc<Shared>>) -> Answer {
     shared.world().reset();
-    shared.release();
+    shared.release.now();
     Answer::ok(&json!({}))
 }
 
@@ -114,10 +116,12 @@ struct Advance {
 async fn advance_clock(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
     with_body(&body, |advance: Advance| {
         let mut world = shared.world();
-        if !world.clock.advance(advance.advance_s) {
+        let advanced = i64::try_from(advance.advance_s)
+            .is_ok_and(|seconds| world.clock.advance(Duration::seconds(seconds)));
+        if !advanced {
             return Err(Refusal::invalid_request(&format!(
                 "The clock goes at most {} seconds ahead.",
-                Clock::MAX_AHEAD_S
+                MOST.whole_seconds()
             )));
         }
         world.expire_sessions();
@@ -140,11 +144,4 @@ async fn set_webhook(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
 
 async fn show_webhook(State(shared): State<Arc<Shared>>) -> Answer {
     Answer::ok(&shared.world().outbox.show())
-}
-
-fn with_body<T: DeserializeOwned>(
-    body: &Bytes,
-    then: impl FnOnce(T) -> Result<Value, Refusal>,
-) -> Answer {
-    Answer::from(read_json(body).and_then(then))
 }

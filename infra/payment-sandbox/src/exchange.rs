@@ -1,13 +1,19 @@
 //! One request to the Toss API, from its arrival to its answer, or to the lack of one.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes, to_bytes},
     http::{HeaderMap, request::Parts},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use tokio::sync::{oneshot, watch};
+use fakes::{
+    Cut,
+    epoch::Epoch,
+    exchange::{self, Ending, HangUp},
+    hold::Released,
+    record::{End, Number},
+};
 
 use crate::{
     answer::{Answer, Refusal},
@@ -15,11 +21,10 @@ use crate::{
     clock,
     faults::Fault,
     idempotency::{Identity, Seen, still_processing},
-    record::{Entry, Number, Outcome},
+    record::Entry,
     requests::{Call, Command, parse},
     settings::Settings,
-    wire::Cut,
-    world::{Admitted, Epoch, Shared},
+    world::{Admitted, Shared},
 };
 
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -47,9 +52,6 @@ impl Request {
     }
 }
 
-/// None is an answer the caller never gets.
-type Ending = Option<Answer>;
-
 /// Answers one request, or cuts its connection.
 pub(crate) async fn exchange(
     shared: Arc<Shared>,
@@ -61,29 +63,15 @@ pub(crate) async fn exchange(
     let body = to_bytes(body, MAX_BODY_BYTES).await;
     let request = accept(&shared.settings, call.clone(), &parts, body.as_ref().ok());
     let number = begin_entry(&shared, &call, &parts, request.as_ref().ok());
-    // A task of its own: a gateway goes on working when its caller hangs up, and exactly that makes
-    // an outcome unknown.
-    let (hang_up, hung_up) = oneshot::channel();
-    let work = tokio::spawn(async move {
+    exchange::exchange(cut, async move |hang_up| {
         let ending = match request {
-            Err(refusal) => Some(Answer::refused(&refusal)),
+            Err(refusal) => Some(Answer::from(refusal)),
             Ok(request) => run(&shared, &request, number, hang_up).await,
         };
         end_entry(&shared, number, ending.as_ref());
         ending
-    });
-    let ending = tokio::select! {
-        // A task that panicked has no answer either.
-        ending = work => ending.ok().flatten(),
-        Ok(()) = hung_up => None,
-    };
-    match ending {
-        Some(answer) => answer.into_response(),
-        None => {
-            cut.now();
-            Response::default()
-        }
-    }
+    })
+    .await
 }
 
 /// What is refused here never reaches the service's work: it is not kept for repeats.
@@ -109,30 +97,27 @@ fn test_code(settings: &Settings, headers: &HeaderMap) -> Option<String> {
     (settings.is_test_key() && !code.is_empty()).then(|| code.to_owned())
 }
 
-async fn run(
-    shared: &Shared,
-    request: &Request,
-    number: Number,
-    hang_up: oneshot::Sender<()>,
-) -> Ending {
-    let mut released = shared.until_released();
+async fn run(shared: &Shared, request: &Request, number: Number, hang_up: HangUp) -> Ending {
+    let mut released = shared.release.awaited();
     let admitted = {
         let mut world = shared.world();
         let admitted = world.admit(request);
-        if let Ok(Admitted { seen, fault, .. }) = &admitted {
+        if let Ok(Admitted { seen, kind, .. }) = &admitted {
             world.record.note(number, |entry| {
-                entry.fault = fault.as_ref().map(Fault::kind);
+                entry.fault = *kind;
                 entry.replayed = matches!(seen, Seen::Answered(_));
             });
         }
         admitted
     };
-    let Admitted { epoch, seen, fault } = match admitted {
+    let Admitted {
+        epoch, seen, fault, ..
+    } = match admitted {
         Ok(admitted) => admitted,
-        Err(refusal) => return Some(Answer::refused(&refusal)),
+        Err(refusal) => return Some(refusal.into()),
     };
     let earlier = match seen {
-        Seen::Running => return Some(Answer::refused(&still_processing())),
+        Seen::Running => return Some(still_processing().into()),
         Seen::Answered(answer) => Some(answer),
         Seen::Never => None,
     };
@@ -155,52 +140,28 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// `hang_up` cuts the connection before the work is done.
-    async fn with(
-        self,
-        fault: Option<Fault>,
-        released: &mut watch::Receiver<u64>,
-        hang_up: oneshot::Sender<()>,
-    ) -> Ending {
+    async fn with(self, fault: Option<Fault>, released: &mut Released, hang_up: HangUp) -> Ending {
         match fault {
             None => self.perform(None),
-            Some(Fault::Delay { ms }) => {
-                hold(ms, released).await;
-                self.perform(None)
-            }
-            Some(Fault::TimeoutBeforeCommit { ms }) => {
-                hold(ms, released).await;
-                None
-            }
-            Some(Fault::TimeoutAfterCommit { ms }) => {
-                self.perform(None);
-                hold(ms, released).await;
-                None
-            }
-            Some(Fault::CloseAfterCommit) => {
-                self.perform(None);
-                None
-            }
-            Some(Fault::CommitLater { ms }) => {
-                // The caller may have gone already.
-                let _ = hang_up.send(());
-                hold(ms, released).await;
-                self.perform(None);
-                None
+            Some(Fault::Around(trouble)) => {
+                trouble
+                    .around(|| self.perform(None), released, hang_up)
+                    .await
             }
             Some(Fault::Decline(refusal)) => {
                 Some(self.shared.world().decline(self.request, &refusal))
             }
             Some(Fault::ExpiredSession) => Some(self.shared.world().expire(self.request)),
-            Some(Fault::StillProcessing) => Some(Answer::refused(&still_processing())),
+            Some(Fault::StillProcessing) => Some(still_processing().into()),
             Some(Fault::ErrorBeforeCommit(error)) => {
-                let answer = Answer::refused_with(error.status, &error.refusal);
+                let answer = error.refusal.with(error.status);
                 if error.recorded {
                     self.shared.world().settle(self.request, &answer);
                 }
                 Some(answer)
             }
             Some(Fault::ErrorAfterCommit(error)) => {
-                let answer = Answer::refused_with(error.status, &error.refusal);
+                let answer = error.refusal.with(error.status);
                 self.perform(error.recorded.then(|| answer.clone()));
                 Some(answer)
             }
@@ -217,14 +178,6 @@ impl Work<'_> {
     }
 }
 
-/// Waits as long as the script says, or until the faults are cleared.
-async fn hold(ms: u64, released: &mut watch::Receiver<u64>) {
-    tokio::select! {
-        () = tokio::time::sleep(Duration::from_millis(ms)) => {}
-        _ = released.changed() => {}
-    }
-}
-
 fn begin_entry(shared: &Shared, call: &Call, parts: &Parts, request: Option<&Request>) -> Number {
     let path = match call {
         // A billing key can be charged by whoever knows it.
@@ -237,14 +190,13 @@ fn begin_entry(shared: &Shared, call: &Call, parts: &Parts, request: Option<&Req
     let identity = request.and_then(|request| request.identity.as_ref());
     let mut world = shared.world();
     let at = clock::iso(world.clock.now());
-    world.record.begin(Entry {
+    world.record.begin(|_| Entry {
         at,
         method: parts.method.to_string(),
         path,
         order_id: request.and_then(Request::order_id).map(str::to_owned),
         idempotency_key: identity.map(|identity| identity.key().to_owned()),
-        outcome: Outcome::Running,
-        status: None,
+        end: End::RUNNING,
         fault: None,
         replayed: false,
     })
@@ -252,10 +204,6 @@ fn begin_entry(shared: &Shared, call: &Call, parts: &Parts, request: Option<&Req
 
 fn end_entry(shared: &Shared, number: Number, answer: Option<&Answer>) {
     shared.world().record.note(number, |entry| {
-        entry.status = answer.map(|answer| answer.status.as_u16());
-        entry.outcome = match answer {
-            Some(_) => Outcome::Answered,
-            None => Outcome::Cut,
-        };
+        entry.end = End::with(answer.map(|answer| answer.status));
     });
 }

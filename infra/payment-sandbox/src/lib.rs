@@ -16,7 +16,6 @@ mod requests;
 mod server;
 mod settings;
 mod webhooks;
-mod wire;
 mod world;
 
 pub use server::{Sandbox, serve};

@@ -2,28 +2,14 @@
 
 use std::io;
 
+use fakes::server::{Signals, base_url, bind};
 use payment_sandbox::{Settings, serve};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    // Before the ready line: whoever reads it may send the signal at once.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-
+    let signals = Signals::catch()?;
     let settings = Settings::from_env()?;
-    let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;
-    println!(
-        "payment-sandbox listening on http://{}",
-        listener.local_addr()?
-    );
-
-    tokio::select! {
-        served = serve(listener, settings) => served,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }
+    let listener = bind(settings.port).await?;
+    println!("payment-sandbox listening on {}", base_url(&listener)?);
+    signals.or(serve(listener, settings)).await
 }

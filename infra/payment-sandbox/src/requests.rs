@@ -1,7 +1,8 @@
 //! What a caller may ask of the Toss API, parsed at the edge into commands that cannot be malformed.
 
 use axum::body::Bytes;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use fakes::control::read;
+use serde::{Deserialize, Serialize};
 
 use crate::answer::Refusal;
 
@@ -95,21 +96,16 @@ struct CancelBody {
 /// Fields Toss knows and the sandbox does not use are ignored, as an unknown field is.
 pub(crate) fn parse(call: &Call, body: &Bytes) -> Result<Command, Refusal> {
     match call {
-        Call::Billing { billing_key } => charge(billing_key, &read_json(body)?),
-        Call::Confirm => confirm(&read_json(body)?),
+        Call::Billing { billing_key } => charge(billing_key, &read(body)?),
+        Call::Confirm => confirm(&read(body)?),
         Call::LookupByKey { payment_key } => Ok(Command::LookupByKey {
             payment_key: payment_key.clone(),
         }),
         Call::LookupByOrder { order_id } => Ok(Command::LookupByOrder {
             order_id: order_id.clone(),
         }),
-        Call::Cancel { payment_key } => cancel(payment_key, &read_json(body)?),
+        Call::Cancel { payment_key } => cancel(payment_key, &read(body)?),
     }
-}
-
-/// A JSON body, or the refusal that names what is wrong with it.
-pub(crate) fn read_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| Refusal::invalid_request(&error.to_string()))
 }
 
 /// 6 to 64 letters, digits, `-`, `_` and `=`.

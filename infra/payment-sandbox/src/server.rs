@@ -8,7 +8,11 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use fakes::{
+    Cut,
+    server::{self, Beside, base_url, bind},
+};
+use tokio::net::TcpListener;
 
 use crate::{
     answer::{Answer, Refusal},
@@ -17,7 +21,6 @@ use crate::{
     requests::Call,
     settings::Settings,
     webhooks::{Outbox, deliver},
-    wire::{Cut, Wires},
     world::Shared,
 };
 
@@ -25,13 +28,8 @@ use crate::{
 pub async fn serve(listener: TcpListener, settings: Settings) -> io::Result<()> {
     let (outbox, events) = Outbox::new(&settings);
     let shared = Arc::new(Shared::new(settings, outbox));
-    let app = router()
-        .with_state(Arc::clone(&shared))
-        .into_make_service_with_connect_info::<Cut>();
-    tokio::try_join!(
-        async { axum::serve(Wires(listener), app).await },
-        deliver(shared, events),
-    )?;
+    let app = router().with_state(Arc::clone(&shared));
+    tokio::try_join!(server::serve(listener, app), deliver(shared, events))?;
     Ok(())
 }
 
@@ -39,28 +37,23 @@ pub async fn serve(listener: TcpListener, settings: Settings) -> io::Result<()> 
 #[derive(Debug)]
 pub struct Sandbox {
     base_url: String,
-    server: JoinHandle<io::Result<()>>,
+    _server: Beside,
 }
 
 impl Sandbox {
     /// Starts one on `settings.port` of 127.0.0.1.
     pub async fn start(settings: Settings) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;
-        let base_url = format!("http://{}", listener.local_addr()?);
-        let server = tokio::spawn(serve(listener, settings));
-        Ok(Self { base_url, server })
+        let listener = bind(settings.port).await?;
+        Ok(Self {
+            base_url: base_url(&listener)?,
+            _server: Beside::start(serve(listener, settings)),
+        })
     }
 
     /// `http://127.0.0.1:PORT`, to be configured in place of the real service's address.
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.base_url
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 
@@ -127,5 +120,5 @@ async fn answer(shared: Arc<Shared>, cut: Cut, call: Call, request: Request) -> 
 }
 
 async fn nowhere() -> Answer {
-    Answer::refused(&Refusal::new("NOT_FOUND", "There is no such endpoint."))
+    Refusal::new("NOT_FOUND", "There is no such endpoint.").into()
 }

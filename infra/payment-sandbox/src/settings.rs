@@ -1,10 +1,8 @@
 //! What the environment says. Nothing else in the crate reads it.
 
-use std::{
-    env::{self, VarError},
-    io,
-    str::FromStr,
-};
+use std::io;
+
+use fakes::env::{parsed, text};
 
 /// The secret key when none is given: the example key of the Toss documents' shape.
 const DEFAULT_SECRET_KEY: &str = "test_sk_demo0000000000000000";
@@ -54,26 +52,4 @@ impl Settings {
     pub(crate) fn is_test_key(&self) -> bool {
         self.secret_key.starts_with("test_")
     }
-}
-
-fn text(name: &str) -> io::Result<Option<String>> {
-    match env::var(name) {
-        Ok(value) if value.is_empty() => Ok(None),
-        Ok(value) => Ok(Some(value)),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(invalid(name)),
-    }
-}
-
-fn parsed<T: FromStr>(name: &str) -> io::Result<Option<T>> {
-    text(name)?
-        .map(|value| value.parse().map_err(|_| invalid(name)))
-        .transpose()
-}
-
-fn invalid(name: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("{name} cannot be read"),
-    )
 }

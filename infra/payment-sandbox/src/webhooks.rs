@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use fakes::epoch::Epoch;
 use reqwest::{Client, StatusCode, redirect};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,11 +21,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{
-    clock,
-    settings::Settings,
-    world::{Epoch, Shared},
-};
+use crate::{clock, settings::Settings, world::Shared};
 
 /// Minutes before each of the seven retries.
 const RETRY_AFTER_MINUTES: [u64; 7] = [1, 4, 16, 64, 256, 1024, 4096];

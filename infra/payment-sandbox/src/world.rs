@@ -2,17 +2,17 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fakes::{epoch::Epoch, faults::Faults, hold::Release, record::Record};
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::{
     answer::{Answer, Refusal},
     clock::Clock,
     exchange::Request,
-    faults::{Fault, Faults, Subject},
+    faults::{Fault, Kind, RuleText, Subject},
     idempotency::{Idempotency, Seen},
     payments::Payments,
-    record::Record,
+    record::{Entry, MAX_ENTRIES},
     requests::{Call, Command},
     settings::Settings,
     webhooks::Outbox,
@@ -23,8 +23,8 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     world: Mutex<World>,
-    /// Counts up when all requests that are held or delayed shall go on.
-    release: watch::Sender<u64>,
+    /// Of all requests that are held or delayed.
+    pub(crate) release: Release,
 }
 
 impl Shared {
@@ -32,7 +32,7 @@ impl Shared {
         Self {
             settings,
             world: Mutex::new(World::new(outbox)),
-            release: watch::Sender::new(0),
+            release: Release::default(),
         }
     }
 
@@ -40,28 +40,14 @@ impl Shared {
         // Every change below is complete before anything can panic, so the state is still good.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// To be taken before the fault is, or a release in between would be missed.
-    pub(crate) fn until_released(&self) -> watch::Receiver<u64> {
-        self.release.subscribe()
-    }
-
-    pub(crate) fn release(&self) {
-        self.release.send_modify(|releases| *releases += 1);
-    }
 }
-
-/// A number that changes with every reset. A request or webhook from before a reset must not touch
-/// what comes after it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Epoch(u64);
 
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) payments: Payments,
-    pub(crate) faults: Faults,
-    pub(crate) record: Record,
+    pub(crate) faults: Faults<RuleText>,
+    pub(crate) record: Record<Entry>,
     pub(crate) outbox: Outbox,
     idempotency: Idempotency,
     epoch: Epoch,
@@ -72,6 +58,7 @@ pub(crate) struct World {
 pub(crate) struct Admitted {
     pub(crate) epoch: Epoch,
     pub(crate) seen: Seen,
+    pub(crate) kind: Option<Kind>,
     pub(crate) fault: Option<Fault>,
 }
 
@@ -81,7 +68,7 @@ impl World {
             clock: Clock::default(),
             payments: Payments::default(),
             faults: Faults::default(),
-            record: Record::default(),
+            record: Record::of(MAX_ENTRIES),
             outbox,
             idempotency: Idempotency::default(),
             epoch: Epoch::default(),
@@ -96,7 +83,7 @@ impl World {
         self.idempotency = Idempotency::default();
         self.record.clear();
         self.outbox.forget_counts();
-        self.epoch.0 += 1;
+        self.epoch.end();
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -112,13 +99,14 @@ impl World {
             Some(identity) => self.idempotency.seen(identity, now),
             None => Seen::Never,
         };
-        let fault = match seen {
+        let (kind, fault) = match seen {
             Seen::Running => None,
             Seen::Never | Seen::Answered(_) => {
                 let subject = self.subject(request, matches!(seen, Seen::Answered(_)));
                 self.faults.take(&subject)
             }
-        };
+        }
+        .unzip();
         if let (Some(identity), Seen::Never) = (&request.identity, &seen)
             && fault.as_ref().is_none_or(Fault::takes_the_key)
         {
@@ -127,6 +115,7 @@ impl World {
         Ok(Admitted {
             epoch: self.epoch,
             seen,
+            kind,
             fault,
         })
     }
@@ -134,7 +123,7 @@ impl World {
     /// Does the work. `instead` is what repeats and the caller get in place of the true answer.
     pub(crate) fn perform(&mut self, request: &Request, instead: Option<Answer>) -> Answer {
         let answer = match &request.test_code {
-            Some(code) => Answer::refused(&Refusal::new(code, "As the test code header asks.")),
+            Some(code) => Refusal::new(code, "As the test code header asks.").into(),
             None => Answer::from(self.obey(request)),
         };
         self.tell_changes();
@@ -151,7 +140,7 @@ impl World {
             self.payments.abort(payment_key, refusal);
             self.tell_changes();
         }
-        let answer = Answer::refused(refusal);
+        let answer = Answer::from(refusal);
         self.settle(request, &answer);
         answer
     }
@@ -159,16 +148,14 @@ impl World {
     /// Ends the checkout as if its ten minutes were over.
     pub(crate) fn expire(&mut self, request: &Request) -> Answer {
         let answer = match &request.command {
-            Ok(Command::Confirm { payment_key, .. }) => {
-                Answer::refused(&self.payments.expire(payment_key))
-            }
+            Ok(Command::Confirm { payment_key, .. }) => self.payments.expire(payment_key).into(),
             Ok(
                 Command::Charge { .. }
                 | Command::LookupByKey { .. }
                 | Command::LookupByOrder { .. }
                 | Command::Cancel { .. },
-            ) => Answer::refused(&Refusal::invalid_request("Only a checkout can expire.")),
-            Err(refusal) => Answer::refused(refusal),
+            ) => Refusal::invalid_request("Only a checkout can expire.").into(),
+            Err(refusal) => Answer::from(refusal),
         };
         self.tell_changes();
         self.settle(request, &answer);

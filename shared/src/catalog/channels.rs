@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
 use futures::{FutureExt, future::BoxFuture};
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, Item, Product, key, read, text};
+use super::{Catalog, Item, Product, earlier, item, key, read, text};
 use crate::{
     aws,
     channel::{
@@ -183,8 +183,7 @@ impl Catalog {
         read: Option<&Listing>,
     ) -> Result<ListingWrite, Error> {
         let corrupt = |error: &dyn std::error::Error| Error::Corrupt(error.to_string());
-        let mut item: Item = serde_dynamo::to_item(listing).map_err(|error| corrupt(&error))?;
-        item.extend(listing_key(&listing.product_id, &listing.channel));
+        let item = item(listing_key(&listing.product_id, &listing.channel), listing)?;
         let mut put = Put::builder().table_name(&self.table).set_item(Some(item));
         put = match read {
             None => put.condition_expression("attribute_not_exists(pk)"),
@@ -395,14 +394,12 @@ impl Catalog {
         channel: &str,
         state: PullState,
     ) -> Result<Option<PullState>, Error> {
-        let known =
-            (state.version > 0).then(|| ("version", AttributeValue::N(state.version.to_string())));
         let next = PullState {
             version: state.version + 1,
             ..state
         };
         let written = self
-            .replace(channel_key(channel, "pull"), &next, known)
+            .replace(channel_key(channel, "pull"), &next, earlier(next.version))
             .await?;
         Ok(written.then_some(next))
     }
@@ -566,14 +563,9 @@ impl ChannelTokens {
     }
 
     async fn put(&self, token: &Token) -> Result<bool, Error> {
-        let known = (token.version > 1).then(|| {
-            (
-                "version",
-                AttributeValue::N((token.version - 1).to_string()),
-            )
-        });
+        let place = channel_key(&self.channel, "token");
         self.catalog
-            .replace(channel_key(&self.channel, "token"), token, known)
+            .replace(place, token, earlier(token.version))
             .await
     }
 }

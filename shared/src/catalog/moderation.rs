@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Catalog, Item, REQUESTS_KEPT, key};
+use super::{Catalog, Item, REQUESTS_KEPT, earlier, key};
 use crate::{auth::UserId, clock::Timestamp, error::Error, id::BroadcastId};
 
 /// The moderation of a broadcast. One that nobody has moderated has the default. It is one item, which DynamoDB bounds to
@@ -79,12 +78,12 @@ impl Catalog {
         broadcast: &BroadcastId,
         moderation: &Moderation,
     ) -> Result<bool, Error> {
-        let known = (moderation.version > 1).then(|| {
-            let earlier = moderation.version - 1;
-            ("version", AttributeValue::N(earlier.to_string()))
-        });
-        self.replace(moderation_key(broadcast), moderation, known)
-            .await
+        self.replace(
+            moderation_key(broadcast),
+            moderation,
+            earlier(moderation.version),
+        )
+        .await
     }
 }
 

@@ -100,6 +100,17 @@ impl Effect {
             Self::Write => Failure::Unknown(cause.into()),
         }
     }
+
+    /// The failure that a status other than success stands for, where the marketplace's own words do not say better.
+    #[must_use]
+    pub fn failure(self, status: StatusCode, reason: String) -> Failure {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Credentials(reason),
+            StatusCode::REQUEST_TIMEOUT => self.lost(reason),
+            status if status.is_server_error() => self.lost(reason),
+            _ => Failure::Refused(reason),
+        }
+    }
 }
 
 /// An answer.
@@ -190,6 +201,30 @@ impl Caller {
         self.quota.observe(bucket, seen).await;
     }
 
+    /// Holds the calls of a bucket back if an answer says that there were too many, for as long as its `retry-after` says, or else
+    /// `pause`.
+    ///
+    /// # Errors
+    /// [`Failure::Later`] if it does.
+    pub async fn check_rate(
+        &self,
+        bucket: &str,
+        answer: &Answer,
+        pause: Duration,
+    ) -> Result<(), Failure> {
+        if answer.status != StatusCode::TOO_MANY_REQUESTS {
+            return Ok(());
+        }
+        let pause = answer
+            .number("retry-after")
+            .map_or(pause, Duration::from_secs);
+        self.observe(bucket, Seen::Blocked(pause)).await;
+        Err(Failure::Later {
+            reason: "rate limited".to_owned(),
+            after: Some(pause),
+        })
+    }
+
     /// Waits for its turn, then makes the call. The request is built after the wait: a signature has a time in it.
     ///
     /// # Errors
@@ -237,5 +272,29 @@ mod tests {
             "..%2Fa%3Fb%23c%252f%2B09%3A00"
         );
         assert_eq!(segment(".."), "-");
+    }
+
+    #[test]
+    fn a_status_says_what_is_known_of_the_outcome() {
+        let failure =
+            |effect: Effect, status: StatusCode| effect.failure(status, status.to_string());
+        for effect in [Effect::Read, Effect::Write] {
+            for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+                assert!(matches!(failure(effect, status), Failure::Credentials(_)));
+            }
+            for status in [StatusCode::NOT_FOUND, StatusCode::MOVED_PERMANENTLY] {
+                assert!(matches!(failure(effect, status), Failure::Refused(_)));
+            }
+        }
+        for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::REQUEST_TIMEOUT] {
+            assert!(matches!(
+                failure(Effect::Read, status),
+                Failure::Later { .. }
+            ));
+            assert!(matches!(
+                failure(Effect::Write, status),
+                Failure::Unknown(_)
+            ));
+        }
     }
 }

@@ -2,205 +2,29 @@
 
 mod answers;
 mod calls;
+mod endpoint;
 mod gate;
 mod items;
 mod sheets;
 mod signature;
+mod switches;
 
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
-use self::{gate::Burst, items::Shelf, sheets::Sheets, signature::verify};
+use self::{
+    endpoint::Endpoint, gate::Burst, items::Shelf, sheets::Sheets, signature::verify,
+    switches::Switches,
+};
 use crate::{
     answer::{Answer, Refusal},
     call::{Call, Subject},
-    clock, control,
     market::{Cancel, Market, Move, NewItem, NewOrder, StockChange},
+    switches::{changed, seconds},
 };
 
 pub use self::signature::Credentials;
-
-/// What the control API can change.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Switches {
-    /// So many calls in a second are too many, for all calls of the vendor together. 0 limits nothing.
-    rate: usize,
-    /// How long a caller over the rate is refused, from the last time it was over it.
-    block_s: u64,
-    /// So many errors in a second make the edge turn the caller away. Not documented; 0 for never.
-    error_burst: usize,
-    error_block_s: u64,
-    /// How far a signature's date may be from now. Not documented; five minutes are the usual belief.
-    signature_window_s: u64,
-    /// The caller's address is not registered.
-    ip_blocked: bool,
-    /// Every service answers that it took too long.
-    overloaded: bool,
-    /// Each option of an order goes into a box of its own.
-    box_per_item: bool,
-    /// What was cancelled is for sale again. Not documented.
-    cancel_restores_stock: bool,
-}
-
-impl Default for Switches {
-    fn default() -> Self {
-        Self {
-            rate: 10,
-            block_s: 300,
-            error_burst: 10,
-            error_block_s: 60,
-            signature_window_s: 300,
-            ip_blocked: false,
-            overloaded: false,
-            box_per_item: false,
-            cancel_restores_stock: true,
-        }
-    }
-}
-
-/// What a change of the switches says; a misspelt one is refused.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct SwitchChange {
-    rate: Option<usize>,
-    block_s: Option<u64>,
-    error_burst: Option<usize>,
-    error_block_s: Option<u64>,
-    signature_window_s: Option<u64>,
-    ip_blocked: Option<bool>,
-    overloaded: Option<bool>,
-    box_per_item: Option<bool>,
-    cancel_restores_stock: Option<bool>,
-}
-
-/// A path and a method that the gateway knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Endpoint {
-    Sheets,
-    Sheet(String),
-    SheetsOfOrder(String),
-    Acknowledge,
-    Returns,
-    StopShipment(String),
-    AlreadyShipped(String),
-    Cancel(String),
-    Invoices,
-    Quantity { item: String, quantity: String },
-    Price { item: String, price: String },
-    OriginalPrice { item: String, price: String },
-    StopSale(String),
-    ResumeSale(String),
-    Inventory(String),
-}
-
-/// Where order calls begin, and where product calls do.
-const OPENAPI: [&str; 5] = ["v2", "providers", "openapi", "apis", "api"];
-const VENDOR_ITEMS: [&str; 8] = [
-    "v2",
-    "providers",
-    "seller_api",
-    "apis",
-    "api",
-    "v1",
-    "marketplace",
-    "vendor-items",
-];
-
-impl Endpoint {
-    fn of(call: &Call) -> Option<Self> {
-        Self::by(call.method.as_str(), &call.segments())
-    }
-
-    /// The method that the path wants, when it is not the call's.
-    fn right_method(call: &Call) -> Option<&'static str> {
-        ["GET", "PUT", "POST", "PATCH"]
-            .into_iter()
-            .find(|method| Self::by(method, &call.segments()).is_some())
-    }
-
-    fn by(method: &str, segments: &[&str]) -> Option<Self> {
-        if let Some(path) = segments.strip_prefix(&OPENAPI) {
-            return Self::of_orders(method, path);
-        }
-        let path = segments.strip_prefix(&VENDOR_ITEMS)?;
-        let own = |text: &&str| (*text).to_owned();
-        Some(match (method, path) {
-            ("PUT", [item, "quantities", quantity]) => Self::Quantity {
-                item: own(item),
-                quantity: own(quantity),
-            },
-            ("PUT", [item, "prices", price]) => Self::Price {
-                item: own(item),
-                price: own(price),
-            },
-            ("PUT", [item, "original-prices", price]) => Self::OriginalPrice {
-                item: own(item),
-                price: own(price),
-            },
-            ("PUT", [item, "sales", "stop"]) => Self::StopSale(own(item)),
-            ("PUT", [item, "sales", "resume"]) => Self::ResumeSale(own(item)),
-            ("GET", [item, "inventories"]) => Self::Inventory(own(item)),
-            _ => return None,
-        })
-    }
-
-    /// Order sheets are in version 5, with what acknowledges them still in version 4.
-    fn of_orders(method: &str, path: &[&str]) -> Option<Self> {
-        let own = |text: &&str| (*text).to_owned();
-        Some(match (method, path) {
-            ("GET", ["v5", "vendors", _, "ordersheets"]) => Self::Sheets,
-            ("GET", ["v5", "vendors", _, "ordersheets", sheet]) => Self::Sheet(own(sheet)),
-            ("GET", ["v4" | "v5", "vendors", _, order, "ordersheets"]) => {
-                Self::SheetsOfOrder(own(order))
-            }
-            ("PUT" | "PATCH", ["v4", "vendors", _, "ordersheets", "acknowledgement"]) => {
-                Self::Acknowledge
-            }
-            ("GET", ["v6", "vendors", _, "returnRequests"]) => Self::Returns,
-            ("PUT" | "PATCH", ["v4", "vendors", _, "returnRequests", id, "stoppedShipment"]) => {
-                Self::StopShipment(own(id))
-            }
-            (
-                "PUT" | "PATCH",
-                [
-                    "v4",
-                    "vendors",
-                    _,
-                    "returnRequests",
-                    id,
-                    "completedShipment",
-                ],
-            ) => Self::AlreadyShipped(own(id)),
-            ("POST", ["v5", "vendors", _, "orders", order, "cancel"]) => Self::Cancel(own(order)),
-            ("POST", ["v4", "vendors", _, "orders", "invoices"]) => Self::Invoices,
-            _ => return None,
-        })
-    }
-
-    /// As fault scripts name it.
-    fn operation(&self) -> &'static str {
-        match self {
-            Self::Sheets => "ordersheets",
-            Self::Sheet(_) => "ordersheet",
-            Self::SheetsOfOrder(_) => "ordersheets_of_order",
-            Self::Acknowledge => "acknowledge",
-            Self::Returns => "returns",
-            Self::StopShipment(_) => "stop_shipment",
-            Self::AlreadyShipped(_) => "already_shipped",
-            Self::Cancel(_) => "cancel",
-            Self::Invoices => "invoices",
-            Self::Quantity { .. } => "quantity",
-            Self::Price { .. } => "price",
-            Self::OriginalPrice { .. } => "original_price",
-            Self::StopSale(_) => "stop_sale",
-            Self::ResumeSale(_) => "resume_sale",
-            Self::Inventory(_) => "inventory",
-        }
-    }
-}
 
 /// A seller at the marketplace.
 #[derive(Debug)]
@@ -251,39 +75,10 @@ impl Market for Coupang {
     }
 
     fn subject(&self, call: &Call) -> Subject {
-        let Some(endpoint) = Endpoint::of(call) else {
-            return Subject::default();
-        };
-        let mut subject = Subject::of(endpoint.operation());
-        match endpoint {
-            Endpoint::Quantity { item, .. }
-            | Endpoint::Price { item, .. }
-            | Endpoint::OriginalPrice { item, .. }
-            | Endpoint::StopSale(item)
-            | Endpoint::ResumeSale(item)
-            | Endpoint::Inventory(item) => subject.items = vec![item],
-            Endpoint::Sheet(id)
-            | Endpoint::SheetsOfOrder(id)
-            | Endpoint::StopShipment(id)
-            | Endpoint::AlreadyShipped(id)
-            | Endpoint::Cancel(id) => subject.orders = vec![id],
-            Endpoint::Acknowledge => {
-                let body: Value = call.json().unwrap_or_default();
-                let ids = body["shipmentBoxIds"].as_array();
-                subject.orders = ids.into_iter().flatten().map(text_of).collect();
-            }
-            Endpoint::Invoices => {
-                let body: Value = call.json().unwrap_or_default();
-                let parcels = body["orderSheetInvoiceApplyDtos"].as_array();
-                subject.orders = parcels
-                    .into_iter()
-                    .flatten()
-                    .map(|parcel| text_of(&parcel["shipmentBoxId"]))
-                    .collect();
-            }
-            Endpoint::Sheets | Endpoint::Returns => {}
+        match Endpoint::of(call) {
+            Some(endpoint) => endpoint.subject(call),
+            None => Subject::default(),
         }
-        subject
     }
 
     fn admit(&mut self, call: &Call, now: OffsetDateTime) -> Result<(), Answer> {
@@ -404,20 +199,7 @@ impl Market for Coupang {
     }
 
     fn change_switches(&mut self, body: &[u8], _now: OffsetDateTime) -> Result<Value, Refusal> {
-        let change: SwitchChange = control::read(body)?;
-        let switches = &mut self.switches;
-        set(&mut switches.rate, change.rate);
-        set(&mut switches.block_s, change.block_s);
-        set(&mut switches.error_burst, change.error_burst);
-        set(&mut switches.error_block_s, change.error_block_s);
-        set(&mut switches.signature_window_s, change.signature_window_s);
-        set(&mut switches.ip_blocked, change.ip_blocked);
-        set(&mut switches.overloaded, change.overloaded);
-        set(&mut switches.box_per_item, change.box_per_item);
-        set(
-            &mut switches.cancel_restores_stock,
-            change.cancel_restores_stock,
-        );
+        self.switches = changed(&self.switches, body)?;
         Ok(self.switches())
     }
 
@@ -461,27 +243,6 @@ impl Coupang {
                 "There is no such API.",
             )),
             _ => Err(answers::bad("Provider id is not specified correctly.")),
-        }
-    }
-}
-
-fn set<T>(switch: &mut T, to: Option<T>) {
-    if let Some(to) = to {
-        *switch = to;
-    }
-}
-
-/// At most as far as the clock goes.
-fn seconds(s: u64) -> Duration {
-    let most = clock::MOST;
-    i64::try_from(s).map_or(most, |s| Duration::seconds(s).min(most))
-}
-
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            value.to_string()
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use data_encoding::HEXLOWER;
+use fakes::env::text;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use time::{
@@ -10,7 +11,7 @@ use time::{
     macros::format_description,
 };
 
-use crate::{call::Call, settings::text};
+use crate::call::Call;
 
 /// UTC, with the century that the header leaves out.
 const SIGNED_DATE: StaticFormatDescription =

@@ -13,6 +13,7 @@ mod xml;
 use std::{collections::VecDeque, io};
 
 use axum::http::StatusCode;
+use fakes::env::text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -20,7 +21,6 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     answer::{Answer, Refusal},
     call::{Call, Subject},
-    control::read,
     elevenst::{
         claims::{Freed, Numbers},
         goods::Goods,
@@ -30,7 +30,7 @@ use crate::{
         xml::{Family, Verdict},
     },
     market::{Cancel, Market, Move, NewItem, NewOrder, StockChange},
-    settings::text,
+    switches::changed,
 };
 
 /// What 11st gave the seller.
@@ -58,8 +58,8 @@ impl Credentials {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Switches {
     /// The early hours of a Friday: every call gets -1000.
     maintenance: bool,
@@ -80,16 +80,6 @@ impl Default for Switches {
             restock: true,
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Changes {
-    maintenance: Option<bool>,
-    /// 0 takes the limit away.
-    requests_per_second: Option<u32>,
-    cancel_at_once: Option<bool>,
-    restock: Option<bool>,
 }
 
 /// All that it holds.
@@ -317,20 +307,12 @@ impl Market for ElevenSt {
     }
 
     fn change_switches(&mut self, body: &[u8], _now: OffsetDateTime) -> Result<Value, Refusal> {
-        let changes: Changes = read(body)?;
-        let switches = &mut self.switches;
-        if let Some(maintenance) = changes.maintenance {
-            switches.maintenance = maintenance;
-        }
-        if let Some(most) = changes.requests_per_second {
-            switches.requests_per_second = (most > 0).then_some(most);
-        }
-        if let Some(at_once) = changes.cancel_at_once {
-            switches.cancel_at_once = at_once;
-        }
-        if let Some(restock) = changes.restock {
-            switches.restock = restock;
-        }
+        let changed: Switches = changed(&self.switches, body)?;
+        self.switches = Switches {
+            // 0 takes the limit away.
+            requests_per_second: changed.requests_per_second.filter(|most| *most > 0),
+            ..changed
+        };
         Ok(self.switches())
     }
 }

@@ -7,6 +7,7 @@ mod shop;
 use std::io;
 
 use axum::http::StatusCode;
+use fakes::env::text;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -17,7 +18,6 @@ use crate::{
     control::read,
     market::{Cancel, Market, Move, NewItem, NewOrder, StockChange},
     ownstore::{cafe24::Cafe24, shop::Shop},
-    settings::text,
     webhooks::Webhook,
 };
 

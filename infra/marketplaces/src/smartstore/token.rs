@@ -8,11 +8,12 @@ use base64::{
     alphabet::BCRYPT,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
 };
+use fakes::env::text;
 use serde_json::{Value, json};
 use time::{Date, Duration, OffsetDateTime};
 
 use super::answers::Invalid;
-use crate::{call::Call, settings::text};
+use crate::call::Call;
 
 /// How long a signature's timestamp is good.
 const SIGNATURE_LIFE: Duration = Duration::minutes(5);

@@ -186,14 +186,16 @@ fn outcome(answer: &Answer, effect: Effect) -> Result<Reply, Failure> {
     let why = said(answer);
     match status {
         StatusCode::CONFLICT => Ok(Reply::Same),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failure::Credentials(why)),
         StatusCode::TOO_MANY_REQUESTS => Err(Failure::Later {
             reason: "rate limited".to_owned(),
             after: Some(pause(answer)),
         }),
-        StatusCode::REQUEST_TIMEOUT => Err(effect.lost(why)),
-        status if status.is_server_error() => Err(effect.lost(why)),
-        _ => Ok(Reply::Refused(why)),
+        _ => match effect.failure(status, why) {
+            Failure::Refused(why) => Ok(Reply::Refused(why)),
+            failure @ (Failure::Later { .. } | Failure::Unknown(_) | Failure::Credentials(_)) => {
+                Err(failure)
+            }
+        },
     }
 }
 

@@ -202,16 +202,12 @@ pub(super) fn refusal(answer: &Answer, effect: Effect) -> Failure {
         StatusCode::FORBIDDEN if is_edge_block(answer) => {
             later("blocked at the edge: 403".to_owned(), blocked_for(answer))
         }
-        StatusCode::FORBIDDEN => Failure::Credentials(reason),
         // The clocks differ, or the call waited long on its way. The next attempt has a signature of its own.
         StatusCode::UNAUTHORIZED if reason.to_ascii_lowercase().contains("expired") => {
             later(format!("clock skew? {reason}"), CLOCK_SKEW_FOR)
         }
-        StatusCode::UNAUTHORIZED => Failure::Credentials(reason),
-        StatusCode::REQUEST_TIMEOUT => effect.lost(reason),
-        // 504 and 521 are overload within; what was asked may have been done.
-        status if status.is_server_error() => effect.lost(reason),
-        _ => Failure::Refused(reason),
+        // Of these 504 and 521 are overload within; what was asked may have been done.
+        status => effect.failure(status, reason),
     }
 }
 

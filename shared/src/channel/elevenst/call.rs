@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode, header::HeaderValue};
+use reqwest::{Method, header::HeaderValue};
 
 pub(super) use super::super::call::segment;
 use super::{
     super::{
         Failure, SetupError,
         call::{Caller, Effect, Setup, Terms},
-        quota::{Rate, Seen, Urgency},
+        quota::{Rate, Urgency},
     },
     wire::{self, Outcome, Row, Stock},
 };
@@ -114,63 +114,11 @@ impl Calls {
                 }
             })
             .await?;
-        if answer.status == StatusCode::TOO_MANY_REQUESTS {
-            let pause = answer
-                .number("retry-after")
-                .map_or(PAUSE, Duration::from_secs);
-            self.caller.observe(BUCKET, Seen::Blocked(pause)).await;
-            return Err(Failure::Later {
-                reason: "rate limited".to_owned(),
-                after: Some(pause),
-            });
+        self.caller.check_rate(BUCKET, &answer, PAUSE).await?;
+        // Nearly everything comes with 200, so another status is of what stands before the API.
+        if !answer.status.is_success() {
+            return Err(effect.failure(answer.status, answer.status.to_string()));
         }
-        match refusal(answer.status, effect) {
-            Some(failure) => Err(failure),
-            None => Ok(wire::decode(&answer.body)),
-        }
-    }
-}
-
-/// What a status other than success means. Nearly everything comes with 200, so these are of what stands before the API.
-fn refusal(status: StatusCode, effect: Effect) -> Option<Failure> {
-    let said = status.to_string();
-    if status.is_success() {
-        None
-    } else if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        Some(Failure::Credentials(said))
-    } else if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-        Some(effect.lost(said))
-    } else {
-        Some(Failure::Refused(said))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_says_what_is_known_of_the_outcome() {
-        for effect in [Effect::Read, Effect::Write] {
-            assert_eq!(refusal(StatusCode::OK, effect), None);
-            for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
-                assert!(matches!(
-                    refusal(status, effect),
-                    Some(Failure::Credentials(_))
-                ));
-            }
-            for status in [StatusCode::NOT_FOUND, StatusCode::MOVED_PERMANENTLY] {
-                assert!(matches!(refusal(status, effect), Some(Failure::Refused(_))));
-            }
-        }
-        let down = StatusCode::SERVICE_UNAVAILABLE;
-        assert!(matches!(
-            refusal(down, Effect::Read),
-            Some(Failure::Later { .. })
-        ));
-        assert!(matches!(
-            refusal(down, Effect::Write),
-            Some(Failure::Unknown(_))
-        ));
+        Ok(wire::decode(&answer.body))
     }
 }

@@ -22,7 +22,7 @@ use super::{
     Marketplace, Page, SetupError, Shown, StockWrite, Window,
     call::{Answer, Caller, Effect, Setup, Terms, segment},
     lenient::brief,
-    quota::{Rate, Seen, Urgency},
+    quota::{Rate, Urgency},
 };
 use crate::{clock, config::Secret, id};
 
@@ -148,16 +148,7 @@ impl Shop {
                 }
             })
             .await?;
-        if answer.status == StatusCode::TOO_MANY_REQUESTS {
-            let pause = answer
-                .number("retry-after")
-                .map_or(PAUSE, Duration::from_secs);
-            self.caller.observe(BUCKET, Seen::Blocked(pause)).await;
-            return Err(Failure::Later {
-                reason: "rate limited".to_owned(),
-                after: Some(pause),
-            });
-        }
+        self.caller.check_rate(BUCKET, &answer, PAUSE).await?;
         Ok(answer)
     }
 
@@ -277,16 +268,7 @@ fn done(answer: Answer, effect: Effect) -> Result<Answer, Failure> {
     if status.is_success() {
         return Ok(answer);
     }
-    let said = said(&answer);
-    Err(
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            Failure::Credentials(said)
-        } else if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
-            effect.lost(said)
-        } else {
-            Failure::Refused(said)
-        },
-    )
+    Err(effect.failure(status, said(&answer)))
 }
 
 fn said(answer: &Answer) -> String {

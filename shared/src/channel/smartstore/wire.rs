@@ -191,13 +191,11 @@ pub(super) fn refusal(answer: &Answer, effect: Effect) -> Failure {
         // These two are the gateway's own: the call went no further.
         (_, "GW.BLOCK.02") => later(format!("maintenance: {reason}"), MAINTENANCE_FOR),
         (_, "GW.BLOCK.01") => later(reason, CIRCUIT_FOR),
-        (StatusCode::UNAUTHORIZED, _) => Failure::Credentials(reason),
-        (StatusCode::FORBIDDEN, code) if code.starts_with("GW.") => Failure::Credentials(reason),
         // Not the gateway's words: something in front of it, that may let the next one pass.
         (StatusCode::FORBIDDEN, "") => later(reason, CIRCUIT_FOR),
-        (StatusCode::REQUEST_TIMEOUT, _) => effect.lost(reason),
-        (status, _) if status.is_server_error() => effect.lost(reason),
-        (_, _) => Failure::Refused(reason),
+        // An API's own words are about what was asked of it, not about who asked.
+        (StatusCode::FORBIDDEN, code) if !code.starts_with("GW.") => Failure::Refused(reason),
+        (status, _) => effect.failure(status, reason),
     }
 }
 

@@ -61,12 +61,9 @@ impl No {
     }
 }
 
-impl From<Result<Value, No>> for Answer {
-    fn from(outcome: Result<Value, No>) -> Self {
-        match outcome {
-            Ok(body) => Self::ok(&body),
-            Err(no) => no.answer(),
-        }
+impl From<No> for Answer {
+    fn from(no: No) -> Self {
+        no.answer()
     }
 }
 

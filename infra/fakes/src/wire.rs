@@ -23,11 +23,11 @@ use tokio::{
 
 /// The handle by which a handler cuts the connection it answers on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cut(Arc<AtomicBool>);
+pub struct Cut(Arc<AtomicBool>);
 
 impl Cut {
     /// From here on nothing is written: the response that follows ends the connection instead.
-    pub(crate) fn now(&self) {
+    pub fn now(&self) {
         self.0.store(true, Ordering::Release);
     }
 
