@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{
     auth::Tokens,
     aws::{Aws, Patience},
-    broadcast::{Studio, fence::Fence},
+    broadcast::{Studio, fence::Fence, shrink::Shrink},
     catalog::Catalog,
     channel::{
         Ports,
@@ -272,6 +272,11 @@ pub fn broadcast_admin() -> Result<StudioApi, Error> {
         fence: parts.fence()?,
         rooms: parts.rooms()?,
         post: parts.post()?,
+        shrink: Shrink {
+            channels: config::channel_names()?,
+            circuits: parts.circuits(),
+            patience: config::fence_wait()?,
+        },
     };
     let desk = Desk {
         catalog: parts.catalog()?,

@@ -300,6 +300,19 @@ pub fn hold_ceiling() -> Result<Duration, ConfigError> {
     .map(Duration::from_secs)
 }
 
+/// `FENCE_WAIT_SECONDS`: the longest a spotlight waits until the channels show that its units are gone.
+///
+/// # Errors
+/// The variable is missing, or not a whole number of seconds from 0 to 20.
+pub fn fence_wait() -> Result<Duration, ConfigError> {
+    whole_number(
+        "FENCE_WAIT_SECONDS",
+        0..=20,
+        "a whole number of seconds, 0 to 20",
+    )
+    .map(Duration::from_secs)
+}
+
 /// `CALLBACK_BUDGET`: posts a second that one room may make. A room with more viewers gets fewer frames.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ mod coupang;
 mod desk;
 mod elevenst;
 mod fake;
+mod fence;
 mod flow;
 mod history;
 mod import;

@@ -234,6 +234,7 @@ fn set_up<'a>(
             format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{WAKES_QUEUE}"),
         )
         .env("WEBSOCKET_CALLBACK_URL", callback_url)
+        .env("FENCE_WAIT_SECONDS", "10")
         // The most there may be: what an account allows is not what is measured.
         .env("CALLBACK_BUDGET", "100000")
         .env("TOSS_BASE_URL", format!("http://{payments}"))

@@ -2,6 +2,7 @@
 
 pub mod fence;
 pub mod moderation;
+pub mod shrink;
 pub mod snapshot;
 mod spotlight;
 pub mod trace;
@@ -12,13 +13,14 @@ pub use spotlight::{SpotlightBody, SpotlightChange};
 
 use self::{
     fence::{Cause, Fence},
+    shrink::Shrink,
     snapshot::shown_broadcast,
 };
 use crate::{
     auth::UserId,
     catalog::{Broadcast, BroadcastStatus, Catalog, Product},
     clock::{self, Timestamp},
-    error::Error,
+    error::{Error, Language},
     id::{self, BroadcastId, ProductId},
     room::{Rooms, Snapshot, post::Post},
     stock::Source,
@@ -43,6 +45,8 @@ pub struct Studio {
     pub rooms: Rooms,
     /// How a person who is banned is put out.
     pub post: Post,
+    /// Which channels a fence waits for.
+    pub shrink: Shrink,
 }
 
 /// Who asks, and the identity of the request: the same request, sent again, has the same.
@@ -54,6 +58,8 @@ pub struct Request {
     pub id: String,
     /// Tells it from another request with the same key.
     pub fingerprint: String,
+    /// What who asks reads.
+    pub language: Language,
 }
 
 impl Request {

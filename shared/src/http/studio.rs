@@ -354,6 +354,7 @@ impl Call {
                 by,
                 id: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
                 fingerprint: String::new(),
+                language: self.language,
             };
             return Ok(HttpAnswer::json(status, &work(request, body).await?));
         }
@@ -362,6 +363,7 @@ impl Call {
             by,
             id: asked.id.clone(),
             fingerprint: asked.fingerprint.clone(),
+            language: self.language,
         };
         asked
             .once(
