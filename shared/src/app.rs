@@ -308,6 +308,7 @@ pub fn channel_poll() -> Result<(Pull, Queue), Error> {
         pulls: queue.clone(),
         alerts: parts.alerts(),
         cancels_oversold: config::cancels_oversold(),
+        approves_cancellations: config::approves_cancellations(),
         turns: Turns::new(parts.redis.clone(), parts.keys.clone()),
     };
     Ok((pull, queue))

@@ -195,6 +195,12 @@ pub fn cancels_oversold() -> bool {
     required("CANCEL_OVERSOLD").is_ok_and(|answer| answer == "true")
 }
 
+/// `APPROVE_CANCELLATIONS`: `true` if we agree when a buyer asks to cancel what is not shipped; else a person decides.
+#[must_use]
+pub fn approves_cancellations() -> bool {
+    required("APPROVE_CANCELLATIONS").is_ok_and(|answer| answer == "true")
+}
+
 macro_rules! text_variables {
     ($($(#[$doc:meta])* $function:ident = $name:literal;)*) => {$(
         $(#[$doc])*

@@ -1,5 +1,6 @@
 //! Channels: what every marketplace is like, over real HTTP to its fake; what channels sell; and what they show.
 
+mod approvals;
 mod backlog;
 mod cafe24;
 mod coupang;
@@ -13,3 +14,4 @@ mod import;
 mod mall;
 mod shop;
 mod smartstore;
+mod sweep;

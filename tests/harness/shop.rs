@@ -347,6 +347,7 @@ impl Shop {
             pulls: Queue::new(self.aws.clone(), PULLS.into()),
             alerts: Alerts::new(redis.clone(), keys.clone(), None),
             cancels_oversold: false,
+            approves_cancellations: true,
             turns: Turns::new(redis, keys),
         }
     }

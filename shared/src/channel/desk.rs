@@ -89,6 +89,9 @@ pub struct ChannelView {
     last_push: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_sweep: Option<Timestamp>,
+    /// When its past days were last gone over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_order_sweep: Option<Timestamp>,
     /// Listings that wait to be pushed.
     backlog: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -292,14 +295,16 @@ impl Desk {
             let pull = self.catalog.pull_state(channel).await?;
             let push = self.catalog.push_state(channel).await?;
             let circuit = self.circuits.of(channel).await?;
+            let sweep = self.catalog.sweep_state(channel).await?;
             let (backlog, _) = self.backlog.waiting(channel, now).await?;
             views.push(ChannelView {
                 channel: channel.clone(),
                 last_pull: pull.pulled_at,
                 last_push: push.pushed_at,
                 last_sweep: push.swept_at,
+                last_order_sweep: sweep.swept_at,
                 backlog,
-                error: pull.error.or(push.error),
+                error: pull.error.or(push.error).or(sweep.error),
                 circuit: circuit.word(now),
                 open_until: circuit.open_until.filter(|until| *until > now),
                 quota_left: self.backlog.quota_left(channel).await?,
@@ -316,8 +321,7 @@ impl Desk {
     /// [`Error::NotFound`], or the queue did not take it.
     pub async fn pull(&self, channel: &str) -> Result<(), Error> {
         self.known(channel)?;
-        let channel = channel.to_owned();
-        self.pulls.send(&PullWake { channel }).await
+        self.pulls.send(&PullWake::new(channel)).await
     }
 
     /// Compares what a channel was last seen to show with what it should; unless it is a dry run, every listing is then looked at and put

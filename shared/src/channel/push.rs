@@ -434,8 +434,8 @@ impl Push {
             })
             .await?;
         if collect || sold_since > 0 {
-            let channel = listing.channel.clone();
-            if let Err(error) = self.pulls.send(&PullWake { channel }).await {
+            let wake = PullWake::new(&listing.channel);
+            if let Err(error) = self.pulls.send(&wake).await {
                 tracing::warn!(error = %error, "a pull was not asked for; its schedule does it");
             }
         }
