@@ -277,6 +277,7 @@ fn every_route_leads_to_a_function_that_may_be_called() {
             "POST /broadcasts/{broadcast_id}/orders OrderAccept",
             "POST /broadcasts/{broadcast_id}/products/spotlight BroadcastAdmin",
             "POST /broadcasts/{broadcast_id}/start BroadcastAdmin",
+            "POST /channels/{channel}/hint ChannelHint",
             "POST /channels/{channel}/pull BroadcastAdmin",
             "POST /channels/{channel}/resync BroadcastAdmin",
             "POST /orders/{order_id}/cancel PaymentWebhook",

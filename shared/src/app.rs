@@ -16,13 +16,14 @@ use crate::{
         circuit::Circuits,
         desk::Desk,
         governor::Governor,
+        listing::OWN_STORE,
         pull::{Pull, Turns},
         push::Push,
         wake::Wakes,
     },
     config::{self, AwsConfig, ConfigError, RedisConfig},
     connection::Redis,
-    http::{orders::OrdersApi, payments::PaymentsApi, studio::StudioApi},
+    http::{hints::HintsApi, orders::OrdersApi, payments::PaymentsApi, studio::StudioApi},
     keys::Keys,
     ledger::Ledger,
     order::{
@@ -312,6 +313,21 @@ pub fn channel_poll() -> Result<(Pull, Queue), Error> {
         turns: Turns::new(parts.redis.clone(), parts.keys.clone()),
     };
     Ok((pull, queue))
+}
+
+/// `channel-hint`.
+///
+/// # Errors
+/// A variable is missing or malformed.
+pub fn channel_hint() -> Result<HintsApi, Error> {
+    let parts = Parts::from_env(Patience::Short)?;
+    let secret = config::signed_shop()?;
+    Ok(HintsApi {
+        shop: secret.map(|secret| (OWN_STORE.to_owned(), secret)),
+        pulls: parts.pull_queue()?,
+        redis: parts.redis,
+        keys: parts.keys,
+    })
 }
 
 /// `channel-sync`, and the queue that brings its wakes.

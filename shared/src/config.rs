@@ -163,24 +163,42 @@ pub fn channels() -> Result<Vec<ChannelConfig>, ConfigError> {
     names
         .into_iter()
         .map(|name| {
-            let credentials = of(&name, "CREDENTIALS").unwrap_or_else(|| "{}".to_owned());
-            let credentials: BTreeMap<String, String> = serde_json::from_str(&credentials)
-                .map_err(|_| ConfigError::Malformed {
-                    name: "<CHANNEL>_CREDENTIALS",
-                    expected: "a JSON object of texts",
-                })?;
+            let credentials = credentials(of(&name, "CREDENTIALS").as_deref())?;
             Ok(ChannelConfig {
                 marketplace: of(&name, "MARKETPLACE").unwrap_or_else(|| name.clone()),
                 base_url: of(&name, "BASE_URL")
                     .ok_or(ConfigError::Missing("<CHANNEL>_BASE_URL"))?,
-                credentials: credentials
-                    .into_iter()
-                    .map(|(name, text)| (name, Secret(text)))
-                    .collect(),
+                credentials,
                 name,
             })
         })
         .collect()
+}
+
+fn credentials(text: Option<&str>) -> Result<BTreeMap<String, Secret>, ConfigError> {
+    let credentials: BTreeMap<String, String> = serde_json::from_str(text.unwrap_or("{}"))
+        .map_err(|_| ConfigError::Malformed {
+            name: "<CHANNEL>_CREDENTIALS",
+            expected: "a JSON object of texts",
+        })?;
+    let secrets = credentials
+        .into_iter()
+        .map(|(name, text)| (name, Secret(text)));
+    Ok(secrets.collect())
+}
+
+/// What an own store with a backend of its own signs its messages with: `secret` of `OWNSTORE_CREDENTIALS`, if `OWNSTORE_MARKETPLACE`
+/// is `shop`.
+///
+/// # Errors
+/// `OWNSTORE_CREDENTIALS` is malformed.
+pub fn signed_shop() -> Result<Option<Secret>, ConfigError> {
+    if required("OWNSTORE_MARKETPLACE").is_ok_and(|name| name == "shop") {
+        let text = required("OWNSTORE_CREDENTIALS").ok();
+        Ok(credentials(text.as_deref())?.remove("secret"))
+    } else {
+        Ok(None)
+    }
 }
 
 /// `ALERT_WEBHOOK_URL`: where alerts go, in Slack's format; none if it is not set.

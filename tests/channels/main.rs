@@ -9,6 +9,7 @@ mod elevenst;
 mod fake;
 mod fence;
 mod flow;
+mod hint;
 mod history;
 mod import;
 mod mall;

@@ -29,6 +29,7 @@ use onepool::{
     config::Secret,
     http::{
         HttpAnswer, HttpEvent,
+        hints::HintsApi,
         orders::OrdersApi,
         payments::PaymentsApi,
         studio::{StudioApi, router},
@@ -365,6 +366,17 @@ impl Shop {
             wakes: self.fence.channels.clone(),
             pulls: Queue::new(self.aws.clone(), PULLS.into()),
             alerts: Alerts::new(redis, keys, None),
+        }
+    }
+
+    /// `channel-hint`, for an own store that signs with this.
+    #[must_use]
+    pub fn hints(&self, secret: Option<&str>) -> HintsApi {
+        HintsApi {
+            shop: secret.map(|secret| ("ownstore".to_owned(), Secret::new(secret))),
+            pulls: Queue::new(self.aws.clone(), PULLS.into()),
+            redis: self.redis.connection(),
+            keys: self.keys.clone(),
         }
     }
 

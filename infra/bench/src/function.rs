@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// All of them.
-pub const ALL: [&str; 10] = [
+pub const ALL: [&str; 11] = [
     "order-accept",
     "order-process",
     "order-dead-letter",
@@ -25,6 +25,7 @@ pub const ALL: [&str; 10] = [
     "broadcast-admin",
     "channel-poll",
     "channel-sync",
+    "channel-hint",
 ];
 
 /// Signs the tokens of buyers.
