@@ -13,6 +13,8 @@ mod hint;
 mod history;
 mod import;
 mod mall;
+mod prices;
+mod shares;
 mod shop;
 mod smartstore;
 mod sweep;
