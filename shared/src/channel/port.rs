@@ -170,6 +170,8 @@ pub struct CancelWrite {
 pub struct Credentials {
     /// When they expire; `None` if they do not, or the marketplace does not say.
     pub expires_at: Option<Timestamp>,
+    /// Whether every use renews them: then they are good as long as somebody calls, and only an end that is near is news.
+    pub renewed_by_use: bool,
 }
 
 /// What a marketplace bears; from its documents.

@@ -58,6 +58,8 @@ const LONGEST_RAW: usize = 64 * 1024;
 const TRIED_AGAIN: i32 = 100;
 /// Credentials that expire sooner are told of.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// The same of those that every use renews.
+const RENEWED_TOO_LATE: Duration = Duration::from_secs(3 * 24 * 3_600);
 
 /// Pulls.
 pub struct Pull {
@@ -659,7 +661,12 @@ impl Pull {
         }
         if let Some(at) = credentials.expires_at {
             let left = at.since(clock::now());
-            if left < EXPIRES_SOON {
+            let soon = if credentials.renewed_by_use {
+                RENEWED_TOO_LATE
+            } else {
+                EXPIRES_SOON
+            };
+            if left < soon {
                 let days = left.as_secs() / 86_400;
                 self.alerts.tell(channel, &Alert::Expiring { days }).await;
             }

@@ -484,7 +484,10 @@ impl SmartStore {
         self.call(&LAST_CHANGED, &path, None, Urgency::Sweep)
             .await?;
         // A secret is good until another is issued.
-        Ok(Credentials { expires_at: None })
+        Ok(Credentials {
+            expires_at: None,
+            renewed_by_use: false,
+        })
     }
 }
 
