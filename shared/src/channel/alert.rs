@@ -162,6 +162,8 @@ impl Alerts {
     /// Tells an alert of a channel; to the webhook not more than once an hour if it is the same.
     pub async fn tell(&self, channel: &str, alert: &Alert) {
         let text = alert.text(channel);
+        // Over all channels as well: that is what alarms watch.
+        counter!("channel_alerts", "kind" => alert.kind()).increment(1);
         counter!("channel_alerts", "channel" => channel.to_owned(), "kind" => alert.kind())
             .increment(1);
         tracing::error!(channel, alert.kind = alert.kind(), "{text}");

@@ -24,6 +24,7 @@ use super::{
     Page, Ports, Pulled, Window,
     alert::{Alert, Alerts},
     circuit::Circuits,
+    count,
     quota::Urgency,
     wake::PullWake,
 };
@@ -400,8 +401,7 @@ impl Pull {
             })
             .await?;
         if record.oversold > 0 {
-            counter!("channel_units_oversold", "channel" => channel.to_owned())
-                .increment(u64::from(record.oversold));
+            count("channel_units_oversold", channel, record.oversold.into());
             let alert = Alert::Oversold {
                 order_no: record.order_no.clone(),
                 product: record.product_id.to_string(),
