@@ -109,9 +109,7 @@ impl Fence {
     ) -> Result<(), Error> {
         self.grant(Some(Source::Pool), to.clone(), product, units, cause, now)
             .await?;
-        self.follow(&Source::Pool, product, now).await?;
-        // Whatever the gate thinks of a wake: a show waits for it.
-        self.channels.look_at(product).await
+        self.follow(&Source::Pool, product, now).await.map(drop)
     }
 
     /// Gives up to `most` free units of a broadcast, or of a channel's share, back to the pool, or none if fewer than `least` are free.

@@ -75,12 +75,18 @@ impl Studio {
         deadline: Instant,
     ) -> Result<Vec<Behind>, Error> {
         let mut pause = FIRST_LOOK;
+        let mut woken = false;
         loop {
             let behind = self.behind(product).await?;
             let is_late = behind.iter().any(|behind| behind.reason == Lag::Late);
             let left = deadline.saturating_duration_since(Instant::now());
             if !is_late || left.is_zero() {
                 return Ok(behind);
+            }
+            if !woken {
+                // Whatever was told before: a show waits for it.
+                self.fence.channels.look_at(product).await?;
+                woken = true;
             }
             sleep(pause.min(left)).await;
             pause = (pause * 2).min(LAST_LOOK);
