@@ -277,6 +277,7 @@ fn every_route_leads_to_a_function_that_may_be_called() {
             "POST /broadcasts/{broadcast_id}/orders OrderAccept",
             "POST /broadcasts/{broadcast_id}/products/spotlight BroadcastAdmin",
             "POST /broadcasts/{broadcast_id}/start BroadcastAdmin",
+            "POST /channels/{channel}/hint ChannelHint",
             "POST /channels/{channel}/pull BroadcastAdmin",
             "POST /channels/{channel}/resync BroadcastAdmin",
             "POST /orders/{order_id}/cancel PaymentWebhook",
@@ -322,4 +323,90 @@ fn no_table_is_lost_with_the_stack_and_no_secret_stands_in_the_template() {
             }
         }
     }
+}
+
+#[test]
+fn every_dead_letter_queue_has_an_alarm_and_every_alarm_watches_what_is_written() {
+    let template = Template::read();
+    let written = metrics_written();
+    let collected: Vec<String> = template
+        .of("AWS::SQS::Queue")
+        .filter(|(_, queue)| !queue["RedrivePolicy"].is_null())
+        .map(|(_, queue)| target(&queue["RedrivePolicy"]["deadLetterTargetArn"]))
+        .collect();
+    let queues: Vec<&str> = template
+        .of("AWS::SQS::Queue")
+        .map(|(name, _)| name)
+        .collect();
+    let mut watched = Vec::new();
+    for (name, alarm) in template.of("AWS::CloudWatch::Alarm") {
+        let metric = alarm["MetricName"].as_str().expect("a metric");
+        let dimensions = alarm["Dimensions"].as_sequence().expect("dimensions");
+        if alarm["Namespace"] == "AWS/SQS" {
+            let queue = target(&dimensions[0]["Value"]);
+            assert!(queues.contains(&&*queue), "{name} watches no queue");
+            if metric == "ApproximateNumberOfMessagesVisible" {
+                watched.push(queue);
+            } else {
+                assert_eq!(metric, "ApproximateAgeOfOldestMessage", "{name}");
+            }
+        } else {
+            assert_eq!(alarm["Namespace"], "Onepool", "{name}");
+            let Some(labels) = written.get(metric) else {
+                panic!("{name}: nobody writes {metric}")
+            };
+            let named: Vec<&str> = dimensions
+                .iter()
+                .map(|dimension| dimension["Name"].as_str().expect("a name"))
+                .collect();
+            // The name of the function comes first, then what the counter says of itself.
+            assert_eq!(named[0], "function", "{name}");
+            assert!(
+                labels.iter().any(|labels| *labels == named[1..]),
+                "{name}: {metric} is written with {labels:?} only"
+            );
+            let function = camel_case(dimensions[0]["Value"].as_str().expect("a function"));
+            assert!(
+                template.functions().any(|(name, _)| name == function),
+                "{name} watches no function"
+            );
+        }
+        let Value::Tagged(_) = &alarm["AlarmActions"] else {
+            panic!("{name} tells nobody")
+        };
+    }
+    for queue in collected {
+        assert!(watched.contains(&queue), "{queue} fills up unseen");
+    }
+}
+
+/// The metrics that the code writes, each with the labels it is written with.
+fn metrics_written() -> BTreeMap<String, Vec<Vec<String>>> {
+    let mut written = BTreeMap::<String, Vec<Vec<String>>>::new();
+    let mut folders = vec![workspace_root().join("shared/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("it can be read").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a file can be read");
+                for call in ["counter!(", "gauge!(", " count("] {
+                    for call in text.split(call).skip(1) {
+                        let arguments = call.split(')').next().unwrap_or_default();
+                        let words: Vec<&str> = arguments.split('"').skip(1).step_by(2).collect();
+                        if let Some((name, labels)) = words.split_first() {
+                            let labels = labels.iter().map(|label| (*label).to_owned());
+                            written
+                                .entry((*name).to_owned())
+                                .or_default()
+                                .push(labels.collect());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(written.len() > 10, "{written:?}");
+    written
 }

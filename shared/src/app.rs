@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{
     auth::Tokens,
     aws::{Aws, Patience},
-    broadcast::{Studio, fence::Fence},
+    broadcast::{Studio, fence::Fence, shrink::Shrink},
     catalog::Catalog,
     channel::{
         Ports,
@@ -16,13 +16,14 @@ use crate::{
         circuit::Circuits,
         desk::Desk,
         governor::Governor,
+        listing::OWN_STORE,
         pull::{Pull, Turns},
         push::Push,
         wake::Wakes,
     },
     config::{self, AwsConfig, ConfigError, RedisConfig},
     connection::Redis,
-    http::{orders::OrdersApi, payments::PaymentsApi, studio::StudioApi},
+    http::{hints::HintsApi, orders::OrdersApi, payments::PaymentsApi, studio::StudioApi},
     keys::Keys,
     ledger::Ledger,
     order::{
@@ -272,6 +273,11 @@ pub fn broadcast_admin() -> Result<StudioApi, Error> {
         fence: parts.fence()?,
         rooms: parts.rooms()?,
         post: parts.post()?,
+        shrink: Shrink {
+            channels: config::channel_names()?,
+            circuits: parts.circuits(),
+            patience: config::fence_wait()?,
+        },
     };
     let desk = Desk {
         catalog: parts.catalog()?,
@@ -303,9 +309,25 @@ pub fn channel_poll() -> Result<(Pull, Queue), Error> {
         pulls: queue.clone(),
         alerts: parts.alerts(),
         cancels_oversold: config::cancels_oversold(),
+        approves_cancellations: config::approves_cancellations(),
         turns: Turns::new(parts.redis.clone(), parts.keys.clone()),
     };
     Ok((pull, queue))
+}
+
+/// `channel-hint`.
+///
+/// # Errors
+/// A variable is missing or malformed.
+pub fn channel_hint() -> Result<HintsApi, Error> {
+    let parts = Parts::from_env(Patience::Short)?;
+    let secret = config::signed_shop()?;
+    Ok(HintsApi {
+        shop: secret.map(|secret| (OWN_STORE.to_owned(), secret)),
+        pulls: parts.pull_queue()?,
+        redis: parts.redis,
+        keys: parts.keys,
+    })
 }
 
 /// `channel-sync`, and the queue that brings its wakes.

@@ -9,7 +9,7 @@
 //! | `pk` `product#<id>`, `sk` `listing#<channel>` | [`Listing`](crate::channel::listing::Listing) |
 //! | `pk` `product#<id>`, `sk` `shown#<channel>` | [`ShownState`](crate::channel::listing::ShownState) of that listing |
 //! | `pk` `items#<channel>`, `sk` `<product there>#<option>` | which product of ours that is |
-//! | `pk` `channel#<channel>`, `sk` `pull`, `push` | [`PullState`], [`PushState`] |
+//! | `pk` `channel#<channel>`, `sk` `pull`, `sweep`, `push` | [`PullState`], [`SweepState`], [`PushState`] |
 //! | `pk` `channel#<channel>`, `sk` `token`, `token-turn` | the token of a channel, and who fetches the next |
 //! | `pk` `channel#<channel>`, `sk` `quarantine#<key>` | [`Quarantined`] |
 //! | `pk` `request#<id>`, `sk` `request` | what an Idempotency-Key was used for, and what was answered, for some days |
@@ -24,7 +24,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 pub use channels::{
-    ChannelTokens, ListingWrite, Offers, PullState, PushState, Quarantined, Unconfirmed,
+    ChannelTokens, ListingWrite, Offers, PullState, PushState, Quarantined, SweepState, Unconfirmed,
 };
 pub use moderation::{Ban, Moderation};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

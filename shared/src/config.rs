@@ -163,24 +163,42 @@ pub fn channels() -> Result<Vec<ChannelConfig>, ConfigError> {
     names
         .into_iter()
         .map(|name| {
-            let credentials = of(&name, "CREDENTIALS").unwrap_or_else(|| "{}".to_owned());
-            let credentials: BTreeMap<String, String> = serde_json::from_str(&credentials)
-                .map_err(|_| ConfigError::Malformed {
-                    name: "<CHANNEL>_CREDENTIALS",
-                    expected: "a JSON object of texts",
-                })?;
+            let credentials = credentials(of(&name, "CREDENTIALS").as_deref())?;
             Ok(ChannelConfig {
                 marketplace: of(&name, "MARKETPLACE").unwrap_or_else(|| name.clone()),
                 base_url: of(&name, "BASE_URL")
                     .ok_or(ConfigError::Missing("<CHANNEL>_BASE_URL"))?,
-                credentials: credentials
-                    .into_iter()
-                    .map(|(name, text)| (name, Secret(text)))
-                    .collect(),
+                credentials,
                 name,
             })
         })
         .collect()
+}
+
+fn credentials(text: Option<&str>) -> Result<BTreeMap<String, Secret>, ConfigError> {
+    let credentials: BTreeMap<String, String> = serde_json::from_str(text.unwrap_or("{}"))
+        .map_err(|_| ConfigError::Malformed {
+            name: "<CHANNEL>_CREDENTIALS",
+            expected: "a JSON object of texts",
+        })?;
+    let secrets = credentials
+        .into_iter()
+        .map(|(name, text)| (name, Secret(text)));
+    Ok(secrets.collect())
+}
+
+/// What an own store with a backend of its own signs its messages with: `secret` of `OWNSTORE_CREDENTIALS`, if `OWNSTORE_MARKETPLACE`
+/// is `shop`.
+///
+/// # Errors
+/// `OWNSTORE_CREDENTIALS` is malformed.
+pub fn signed_shop() -> Result<Option<Secret>, ConfigError> {
+    if required("OWNSTORE_MARKETPLACE").is_ok_and(|name| name == "shop") {
+        let text = required("OWNSTORE_CREDENTIALS").ok();
+        Ok(credentials(text.as_deref())?.remove("secret"))
+    } else {
+        Ok(None)
+    }
 }
 
 /// `ALERT_WEBHOOK_URL`: where alerts go, in Slack's format; none if it is not set.
@@ -193,6 +211,12 @@ pub fn alert_webhook() -> Option<Secret> {
 #[must_use]
 pub fn cancels_oversold() -> bool {
     required("CANCEL_OVERSOLD").is_ok_and(|answer| answer == "true")
+}
+
+/// `APPROVE_CANCELLATIONS`: `true` if we agree when a buyer asks to cancel what is not shipped; else a person decides.
+#[must_use]
+pub fn approves_cancellations() -> bool {
+    required("APPROVE_CANCELLATIONS").is_ok_and(|answer| answer == "true")
 }
 
 macro_rules! text_variables {
@@ -296,6 +320,19 @@ pub fn hold_ceiling() -> Result<Duration, ConfigError> {
         "HOLD_CEILING_SECONDS",
         1..=86_400,
         "a whole number of seconds, 1 to 86400",
+    )
+    .map(Duration::from_secs)
+}
+
+/// `FENCE_WAIT_SECONDS`: the longest a spotlight waits until the channels show that its units are gone.
+///
+/// # Errors
+/// The variable is missing, or not a whole number of seconds from 0 to 20.
+pub fn fence_wait() -> Result<Duration, ConfigError> {
+    whole_number(
+        "FENCE_WAIT_SECONDS",
+        0..=20,
+        "a whole number of seconds, 0 to 20",
     )
     .map(Duration::from_secs)
 }

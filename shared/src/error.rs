@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 use thiserror::Error as ThisError;
 
-use crate::{id::ProductId, room::chat::Refusal};
+use crate::{channel::shop::Unsigned, id::ProductId, room::chat::Refusal};
 
 /// What is known of a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,9 @@ pub enum Error {
     /// No valid token.
     #[error("no valid token")]
     Unauthenticated,
+    /// A message that its sender has not signed as agreed.
+    #[error("not signed: {0}")]
+    Unsigned(#[from] Unsigned),
     /// A valid token of the wrong role.
     #[error("the role does not allow it")]
     Forbidden,
@@ -199,6 +202,13 @@ impl Error {
                 "Unauthenticated",
                 "로그인이 필요하거나 토큰이 만료되었습니다.",
                 "A valid token is required; this one is missing, expired or not ours.",
+            ),
+            Self::Unsigned(_) => sentence(
+                401,
+                "unauthenticated",
+                "Unauthenticated",
+                "서명을 확인할 수 없습니다. 서명 키와 헤더, 보낸 시각(5분 이내)을 확인해 주세요.",
+                "The signature cannot be verified: check the key, the three headers, and that it was signed within five minutes.",
             ),
             Self::Forbidden => sentence(
                 403,
@@ -361,6 +371,7 @@ impl Error {
             Self::PaymentConfiguration(_) => Retry::AfterRepair,
             Self::Invalid { .. }
             | Self::Unauthenticated
+            | Self::Unsigned(_)
             | Self::Forbidden
             | Self::NotFound(_)
             | Self::IdempotencyConflict

@@ -139,6 +139,18 @@ impl Keys {
         format!("{}:pulling:{channel}", self.tag)
     }
 
+    /// Who goes over past days of a channel.
+    #[must_use]
+    pub fn sweeping(&self, channel: &str) -> String {
+        format!("{}:sweeping:{channel}", self.tag)
+    }
+
+    /// A hint of a channel that waits to become a pull.
+    #[must_use]
+    pub fn hinted(&self, channel: &str) -> String {
+        format!("{}:hinted:{channel}", self.tag)
+    }
+
     /// Whether a channel is left alone for a while, and why.
     #[must_use]
     pub fn circuit(&self, channel: &str) -> String {
@@ -189,6 +201,8 @@ mod tests {
         assert_eq!(keys.push_marks("coupang"), "{demo}:push:coupang:marks");
         assert_eq!(keys.pushing("coupang"), "{demo}:pushing:coupang");
         assert_eq!(keys.pulling("coupang"), "{demo}:pulling:coupang");
+        assert_eq!(keys.sweeping("coupang"), "{demo}:sweeping:coupang");
+        assert_eq!(keys.hinted("ownstore"), "{demo}:hinted:ownstore");
         assert_eq!(keys.circuit("coupang"), "{demo}:circuit:coupang");
         assert_eq!(keys.quotas("coupang"), "{demo}:quotas:coupang");
         assert_eq!(keys.alerted("x"), "{demo}:alerted:x");

@@ -1,14 +1,20 @@
 //! Channels: what every marketplace is like, over real HTTP to its fake; what channels sell; and what they show.
 
+mod approvals;
 mod backlog;
 mod cafe24;
 mod coupang;
 mod desk;
 mod elevenst;
 mod fake;
+mod fence;
 mod flow;
+mod hint;
 mod history;
 mod import;
 mod mall;
+mod prices;
+mod shares;
 mod shop;
 mod smartstore;
+mod sweep;

@@ -288,8 +288,7 @@ impl Mall {
 
     /// Pulls a channel, as its schedule does.
     pub(crate) async fn pull(&self, channel: &str) {
-        let channel = channel.to_owned();
-        self.pull.run(PullWake { channel }).await.expect("pulls");
+        self.pull.run(PullWake::new(channel)).await.expect("pulls");
     }
 
     /// Lets time pass, here and at the marketplaces.

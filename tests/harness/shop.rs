@@ -12,7 +12,7 @@ use onepool::{
     auth::{Role, Tokens},
     aws::Aws,
     batch,
-    broadcast::{Studio, fence::Fence},
+    broadcast::{Studio, fence::Fence, shrink::Shrink},
     catalog::Catalog,
     channel::{
         Ports,
@@ -29,6 +29,7 @@ use onepool::{
     config::Secret,
     http::{
         HttpAnswer, HttpEvent,
+        hints::HintsApi,
         orders::OrdersApi,
         payments::PaymentsApi,
         studio::{StudioApi, router},
@@ -58,6 +59,8 @@ use crate::{DynamoDb, RedisServer, Wire};
 pub const HOLD_PERIOD: Duration = Duration::from_secs(300);
 /// The longest they may.
 pub const HOLD_CEILING: Duration = Duration::from_secs(900);
+/// How long a spotlight waits for the channels, unless a test says otherwise: in most nobody tells them anything meanwhile.
+pub const FENCE_WAIT: Duration = Duration::from_millis(150);
 const SYNCS: &str = "http://queues/channels";
 const PULLS: &str = "http://queues/pulls";
 /// The channels of the shop.
@@ -224,23 +227,7 @@ impl Shop {
                 redis: connection.clone(),
                 keys: keys.clone(),
             },
-            studio: router(StudioApi {
-                tokens: tokens.clone(),
-                studio: Studio {
-                    catalog: catalog.clone(),
-                    fence: fence.clone(),
-                    rooms: rooms.clone(),
-                    post: post(),
-                },
-                desk: Desk {
-                    catalog: catalog.clone(),
-                    fence: fence.clone(),
-                    backlog: Backlog::new(connection.clone(), keys.clone()),
-                    circuits: Circuits::new(connection.clone(), keys.clone()),
-                    pulls: Queue::new(aws.clone(), PULLS.into()),
-                    channels: CHANNELS.map(str::to_owned).to_vec(),
-                },
-            }),
+            studio: Router::new(),
             catalog,
             fence,
             keys,
@@ -254,6 +241,42 @@ impl Shop {
             ledger,
             tokens,
             dynamodb,
+        }
+        .patient(FENCE_WAIT)
+    }
+
+    /// The shop, whose spotlights wait so long for the channels.
+    #[must_use]
+    pub fn patient(mut self, fence_wait: Duration) -> Self {
+        let connection = self.redis.connection();
+        self.studio = router(StudioApi {
+            tokens: self.tokens.clone(),
+            studio: Studio {
+                catalog: self.catalog.clone(),
+                fence: self.fence.clone(),
+                rooms: self.rooms.clone(),
+                post: Post::new(self.aws.clone(), self.wire.callback_url()),
+                shrink: self.shrink(fence_wait),
+            },
+            desk: Desk {
+                catalog: self.catalog.clone(),
+                fence: self.fence.clone(),
+                backlog: Backlog::new(connection.clone(), self.keys.clone()),
+                circuits: Circuits::new(connection, self.keys.clone()),
+                pulls: Queue::new(self.aws.clone(), PULLS.into()),
+                channels: CHANNELS.map(str::to_owned).to_vec(),
+            },
+        });
+        self
+    }
+
+    /// The channels that a spotlight waits for, so long at most.
+    #[must_use]
+    pub fn shrink(&self, patience: Duration) -> Shrink {
+        Shrink {
+            channels: CHANNELS.map(str::to_owned).to_vec(),
+            circuits: Circuits::new(self.redis.connection(), self.keys.clone()),
+            patience,
         }
     }
 
@@ -325,6 +348,7 @@ impl Shop {
             pulls: Queue::new(self.aws.clone(), PULLS.into()),
             alerts: Alerts::new(redis.clone(), keys.clone(), None),
             cancels_oversold: false,
+            approves_cancellations: true,
             turns: Turns::new(redis, keys),
         }
     }
@@ -342,6 +366,17 @@ impl Shop {
             wakes: self.fence.channels.clone(),
             pulls: Queue::new(self.aws.clone(), PULLS.into()),
             alerts: Alerts::new(redis, keys, None),
+        }
+    }
+
+    /// `channel-hint`, for an own store that signs with this.
+    #[must_use]
+    pub fn hints(&self, secret: Option<&str>) -> HintsApi {
+        HintsApi {
+            shop: secret.map(|secret| ("ownstore".to_owned(), Secret::new(secret))),
+            pulls: Queue::new(self.aws.clone(), PULLS.into()),
+            redis: self.redis.connection(),
+            keys: self.keys.clone(),
         }
     }
 

@@ -11,6 +11,7 @@ use onepool::{
     },
     catalog::{Ban, Moderation},
     clock,
+    error::Language,
     room::{
         chat::words::{MAX_WORD, MAX_WORDS},
         post::Post,
@@ -26,6 +27,7 @@ fn studio(shop: &Shop) -> Studio {
         fence: shop.sockets.fence.clone(),
         rooms: shop.rooms.clone(),
         post: Post::new(shop.wire.aws(), shop.wire.callback_url()),
+        shrink: shop.shrink(Duration::ZERO),
     }
 }
 
@@ -495,6 +497,7 @@ async fn a_moderation_that_is_repeated_does_not_undo_what_came_after_it() {
         by: "operator-1".parse().expect("an id"),
         id: "r1".to_owned(),
         fingerprint: String::new(),
+        language: Language::Korean,
     };
     let body = |body: Value| serde_json::from_value(body).expect("a body");
     let studio = studio(&shop);

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// All of them.
-pub const ALL: [&str; 10] = [
+pub const ALL: [&str; 11] = [
     "order-accept",
     "order-process",
     "order-dead-letter",
@@ -25,6 +25,7 @@ pub const ALL: [&str; 10] = [
     "broadcast-admin",
     "channel-poll",
     "channel-sync",
+    "channel-hint",
 ];
 
 /// Signs the tokens of buyers.
@@ -234,6 +235,7 @@ fn set_up<'a>(
             format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{WAKES_QUEUE}"),
         )
         .env("WEBSOCKET_CALLBACK_URL", callback_url)
+        .env("FENCE_WAIT_SECONDS", "10")
         // The most there may be: what an account allows is not what is measured.
         .env("CALLBACK_BUDGET", "100000")
         .env("TOSS_BASE_URL", format!("http://{payments}"))

@@ -77,7 +77,7 @@ impl Fence {
             .map(drop)
     }
 
-    /// Carves `units` out of the pool for a broadcast, or the share of a channel.
+    /// Carves `units` out of the pool, for the share of a channel.
     ///
     /// # Errors
     /// [`Error::InsufficientPool`], [`Error::IdempotencyConflict`], or a store failed; asking again with the same cause is
@@ -92,6 +92,24 @@ impl Fence {
     ) -> Result<(), Error> {
         self.grant_to(Some(Source::Pool), to.clone(), product, units, cause, now)
             .await
+    }
+
+    /// Carves `units` out of the pool for a broadcast, and has the channels shrink. The gate of the broadcast does not follow yet:
+    /// the caller has it follow when the channels have.
+    ///
+    /// # Errors
+    /// As [`Fence::carve`].
+    pub async fn fence_off(
+        &self,
+        to: &Source,
+        product: &ProductId,
+        units: u64,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.grant(Some(Source::Pool), to.clone(), product, units, cause, now)
+            .await?;
+        self.follow(&Source::Pool, product, now).await.map(drop)
     }
 
     /// Gives up to `most` free units of a broadcast, or of a channel's share, back to the pool, or none if fewer than `least` are free.
@@ -150,24 +168,32 @@ impl Fence {
         cause: &Cause,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let change = change(
-            product,
-            from.clone().map(|source| (source, None)),
-            Some(to.clone()),
-            units,
-            cause,
-            now,
-        );
-        match self.ledger.move_units(&change).await? {
-            Moved::Now | Moved::Already(_) => {}
-            Moved::Conflict => return Err(Error::IdempotencyConflict),
-            Moved::Short(left) => return Err(Error::InsufficientPool { left }),
-            Moved::Stale => return Err(Error::Conflict),
-        }
+        self.grant(from.clone(), to.clone(), product, units, cause, now)
+            .await?;
         for source in from.iter().chain([&to]) {
             self.follow(source, product, now).await?;
         }
         Ok(())
+    }
+
+    /// Moves units in the ledger alone.
+    async fn grant(
+        &self,
+        from: Option<Source>,
+        to: Source,
+        product: &ProductId,
+        units: u64,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let from = from.map(|source| (source, None));
+        let change = change(product, from, Some(to), units, cause, now);
+        match self.ledger.move_units(&change).await? {
+            Moved::Now | Moved::Already(_) => Ok(()),
+            Moved::Conflict => Err(Error::IdempotencyConflict),
+            Moved::Short(left) => Err(Error::InsufficientPool { left }),
+            Moved::Stale => Err(Error::Conflict),
+        }
     }
 
     #[expect(

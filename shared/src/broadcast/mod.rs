@@ -2,6 +2,7 @@
 
 pub mod fence;
 pub mod moderation;
+pub mod shrink;
 pub mod snapshot;
 mod spotlight;
 pub mod trace;
@@ -12,13 +13,15 @@ pub use spotlight::{SpotlightBody, SpotlightChange};
 
 use self::{
     fence::{Cause, Fence},
+    shrink::Shrink,
     snapshot::shown_broadcast,
 };
 use crate::{
     auth::UserId,
-    catalog::{Broadcast, BroadcastStatus, Catalog, Product},
+    catalog::{Broadcast, BroadcastStatus, Catalog, ListingWrite, Product},
+    channel::listing::{Listing, OWN_STORE, PricePolicy},
     clock::{self, Timestamp},
-    error::Error,
+    error::{Error, Language},
     id::{self, BroadcastId, ProductId},
     room::{Rooms, Snapshot, post::Post},
     stock::Source,
@@ -43,6 +46,8 @@ pub struct Studio {
     pub rooms: Rooms,
     /// How a person who is banned is put out.
     pub post: Post,
+    /// Which channels a fence waits for.
+    pub shrink: Shrink,
 }
 
 /// Who asks, and the identity of the request: the same request, sent again, has the same.
@@ -54,6 +59,8 @@ pub struct Request {
     pub id: String,
     /// Tells it from another request with the same key.
     pub fingerprint: String,
+    /// What who asks reads.
+    pub language: Language,
 }
 
 impl Request {
@@ -99,6 +106,9 @@ pub struct ProductView {
     pub product: Product,
     /// Its stock.
     pub stock: StockView,
+    /// What the operator has to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// The stock of a product. When all is quiet, `granted = left + held + sold` for every source.
@@ -134,12 +144,14 @@ pub struct SourceView {
 }
 
 impl Studio {
-    /// Writes a product.
+    /// Writes a product. The own store's listing follows the list price if it cost that much before; if it costs something else,
+    /// the answer says so.
     ///
     /// # Errors
     /// [`Error::Invalid`], or a store failed.
     pub async fn put_product(
         &self,
+        request: &Request,
         product_id: ProductId,
         body: ProductBody,
     ) -> Result<ProductView, Error> {
@@ -152,10 +164,53 @@ impl Studio {
                 .map(|url| link("thumbnail_url", url))
                 .transpose()?,
         };
+        // The listing first: what the list price was is known until the product is written.
+        let differing = self.own_store_follows(&product).await?;
         self.catalog.put_product(&product).await?;
         // A floor of its listings may have moved.
         self.fence.channels.look_at(&product.product_id).await?;
-        self.view(product).await
+        let mut view = self.view(product).await?;
+        view.warning = differing.map(|price| {
+            let product = &view.product.product_id;
+            request.language.pick(
+                format!("자사몰 판매가는 {price}원으로, 정가를 따라 바뀌지 않았습니다. 바꾸려면 PUT /products/{product}/listings/{OWN_STORE} 로 저장해 주세요."),
+                format!("The own store asks {price} won and does not follow the list price; to change that, PUT /products/{product}/listings/{OWN_STORE}."),
+            )
+        });
+        Ok(view)
+    }
+
+    /// Brings the own store's listing to the list price if it was at the one before. Returns what it costs if it is to be another price.
+    async fn own_store_follows(&self, product: &Product) -> Result<Option<u64>, Error> {
+        for _ in 0..MAX_TRIES {
+            let offers = self.catalog.offers(&product.product_id).await?;
+            let Some((own, _)) = offers.on(OWN_STORE) else {
+                return Ok(None);
+            };
+            if own.price == product.list_price {
+                return Ok(None);
+            }
+            let was_at_it = offers
+                .product
+                .as_ref()
+                .is_some_and(|known| known.list_price == own.price);
+            match own.price_policy {
+                PricePolicy::List | PricePolicy::Lowest if was_at_it => {}
+                PricePolicy::List | PricePolicy::Lowest | PricePolicy::Promotion => {
+                    return Ok(Some(own.price));
+                }
+            }
+            let next = Listing {
+                price: product.list_price,
+                version: own.version + 1,
+                ..own.clone()
+            };
+            match self.catalog.put_listing(&next, Some(own)).await? {
+                ListingWrite::Now => return Ok(None),
+                ListingWrite::Overtaken | ListingWrite::Taken => {}
+            }
+        }
+        Err(Error::Conflict)
     }
 
     /// A product with its stock.
@@ -193,7 +248,11 @@ impl Studio {
             });
         }
         stock.on_hand = units(unsold);
-        Ok(ProductView { product, stock })
+        Ok(ProductView {
+            product,
+            stock,
+            warning: None,
+        })
     }
 
     /// Brings units into the pool, or takes them out.

@@ -3,7 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{MAX_TRIES, MAX_UNITS, Request, Studio, fence, price, snapshot::shown_product};
+use tokio::time::Instant;
+
+use super::{
+    MAX_TRIES, MAX_UNITS, Request, Studio, fence, price,
+    shrink::{Behind, warned},
+    snapshot::shown_product,
+};
 use crate::{
     catalog::{BroadcastStatus, Product, Spotlight},
     clock::{self, Timestamp},
@@ -39,8 +45,9 @@ pub struct SpotlightChange {
 }
 
 impl Studio {
-    /// Puts a product on air: carves its units out of the pool, then opens the sale. A product that is on air already gets
-    /// the new terms, and so many units in total.
+    /// Puts a product on air: carves its units out of the pool, waits a little until the channels show that they are gone, then
+    /// opens the sale. A product that is on air already gets the new terms, and so many units in total. The answer has a `warning`
+    /// if a channel may still sell units of the fence.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::NotFound`], [`Error::InsufficientPool`], [`Error::IdempotencyConflict`], or a store
@@ -72,6 +79,7 @@ impl Studio {
         }
         let live_price = price("live_price", body.live_price)?;
         let product = self.catalog.product(&body.product_id).await?;
+        let deadline = self.patience_ends();
         let mut fenced = None;
         for _ in 0..MAX_TRIES {
             match &fenced {
@@ -111,10 +119,14 @@ impl Studio {
                 requests: next.requests,
                 ..placeholder
             };
-            self.fence_to(request, broadcast, &spotlight, now).await?;
+            let behind = self
+                .fence_to(request, broadcast, &spotlight, (now, deadline))
+                .await?;
             if self.catalog.put_spotlight(broadcast, &spotlight).await? {
                 self.stay_on_air(request, broadcast, &spotlight).await?;
-                return self.show(broadcast, &product, &spotlight, now).await;
+                let answer = self.show(broadcast, &product, &spotlight, now).await?;
+                let product = &product.product_id;
+                return Ok(warned(answer, product, &behind, request.language));
             }
             fenced = Some(spotlight);
         }
@@ -139,6 +151,7 @@ impl Studio {
             .map(|live_price| price("live_price", live_price))
             .transpose()?;
         let details = self.catalog.product(product).await?;
+        let deadline = self.patience_ends();
         let mut fenced = None;
         for _ in 0..MAX_TRIES {
             if let Some(spotlight) = &fenced {
@@ -152,6 +165,7 @@ impl Studio {
             let mut spotlight = known.next(&request.id);
             spotlight.live_price = live_price.unwrap_or(known.live_price);
             spotlight.paused = change.paused.unwrap_or(known.paused);
+            let mut behind = Vec::new();
             if let Some(add) = change.add_quantity {
                 spotlight.limited_quantity = known
                     .limited_quantity
@@ -164,11 +178,14 @@ impl Studio {
                             format!("-{}..={most}", known.limited_quantity),
                         )
                     })?;
-                self.fence_to(request, broadcast, &spotlight, now).await?;
+                behind = self
+                    .fence_to(request, broadcast, &spotlight, (now, deadline))
+                    .await?;
             }
             if self.catalog.put_spotlight(broadcast, &spotlight).await? {
                 self.stay_on_air(request, broadcast, &spotlight).await?;
-                return self.show(broadcast, &details, &spotlight, now).await;
+                let answer = self.show(broadcast, &details, &spotlight, now).await?;
+                return Ok(warned(answer, product, &behind, request.language));
             }
             fenced = Some(spotlight);
         }
@@ -231,7 +248,8 @@ impl Studio {
         let standing = self.show_in_room(broadcast, None, &closed).await?;
         if standing.open {
             // On air again while its units were leaving.
-            self.fence_to(request, broadcast, &standing, now).await?;
+            self.fence_to(request, broadcast, &standing, (now, Instant::now()))
+                .await?;
         } else if was_open {
             let event = Event::ProductClosed {
                 product_id: product.clone(),
@@ -286,14 +304,15 @@ impl Studio {
         Ok(self.fence.gate.spent(&source, &earlier.product_id).await?)
     }
 
-    /// Brings the fence to what an airing needs, from whatever is in it: an earlier try may have broken off after its move.
+    /// Brings the fence to what an airing needs, from whatever is in it: an earlier try may have broken off after its move. The
+    /// gate gets units that came only once the channels have shrunk, or at the deadline. Returns the channels that are behind.
     async fn fence_to(
         &self,
         request: &Request,
         broadcast: &BroadcastId,
         spotlight: &Spotlight,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+        (now, deadline): (Timestamp, Instant),
+    ) -> Result<Vec<Behind>, Error> {
         let product = &spotlight.product_id;
         let source = Source::Live(broadcast.clone());
         let needed = spotlight.spent + spotlight.limited_quantity;
@@ -312,9 +331,15 @@ impl Studio {
                 16,
             );
             let moved = if needed > granted {
-                self.fence
-                    .carve(&source, product, needed - granted, &cause, now)
-                    .await
+                let units = needed - granted;
+                let moved = self
+                    .fence
+                    .fence_off(&source, product, units, &cause, now)
+                    .await;
+                if moved.is_ok() {
+                    self.shrunk(product, deadline).await?;
+                }
+                moved
             } else if needed < granted {
                 let units = granted - needed;
                 self.fence
@@ -322,7 +347,7 @@ impl Studio {
                     .await
                     .map(drop)
             } else {
-                return Ok(());
+                return self.shrunk(product, deadline).await;
             };
             match moved {
                 Ok(()) | Err(Error::IdempotencyConflict | Error::Conflict) => {}

@@ -96,6 +96,29 @@ pub struct PullState {
     pub version: u64,
 }
 
+/// Where the sweep of a channel stands: its own place, so that a pull and a sweep never push each other about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepState {
+    /// Where the sweep that is under way ends; `None` between two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Everything of it before this was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Timestamp>,
+    /// The page of the window after it that it goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+    /// When one last came to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swept_at: Option<Timestamp>,
+    /// Why the last run broke off; `None` if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Which change of it this is.
+    #[serde(default)]
+    pub version: u64,
+}
+
 /// When something was last pushed to a channel, and how that went.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushState {
@@ -400,6 +423,39 @@ impl Catalog {
         };
         let written = self
             .replace(channel_key(channel, "pull"), &next, earlier(next.version))
+            .await?;
+        Ok(written.then_some(next))
+    }
+
+    /// Where the sweep of a channel stands.
+    ///
+    /// # Errors
+    /// DynamoDB did not answer.
+    pub async fn sweep_state(&self, channel: &str) -> Result<SweepState, Error> {
+        Ok(self
+            .get(channel_key(channel, "sweep"))
+            .await?
+            .unwrap_or_default())
+    }
+
+    /// Writes where the sweep of a channel stands, over what was read. Returns the next to write over, or `None` if somebody else
+    /// was faster.
+    ///
+    /// # Errors
+    /// DynamoDB did not do it, or did not say so.
+    pub async fn put_sweep_state(
+        &self,
+        channel: &str,
+        state: SweepState,
+    ) -> Result<Option<SweepState>, Error> {
+        let known =
+            (state.version > 0).then(|| ("version", AttributeValue::N(state.version.to_string())));
+        let next = SweepState {
+            version: state.version + 1,
+            ..state
+        };
+        let written = self
+            .replace(channel_key(channel, "sweep"), &next, known)
             .await?;
         Ok(written.then_some(next))
     }

@@ -49,6 +49,15 @@ pub enum Alert {
         /// What the channel said.
         cause: String,
     },
+    /// A buyer asks to cancel, and a person has to answer.
+    CancelAsked {
+        /// The channel's order.
+        order_no: String,
+        /// The product.
+        product: String,
+        /// Why it is not agreed to by itself: what the channel said; `None` if the shop decides each time.
+        cause: Option<String>,
+    },
     /// Orders of an item that is no listing, or that cannot be read.
     Quarantined {
         /// Why.
@@ -75,6 +84,7 @@ impl Alert {
             Self::Expiring { .. } => "expiring",
             Self::Away { .. } => "away",
             Self::Refused { .. } => "refused",
+            Self::CancelAsked { .. } => "cancel_asked",
             Self::Quarantined { .. } => "quarantined",
             Self::BelowFloor { .. } => "below_floor",
         }
@@ -103,6 +113,18 @@ impl Alert {
             Self::Refused { product, cause } => format!(
                 "[{channel}] 상품 {product}의 재고·가격을 채널이 거절했습니다 ({cause}). 상품 연결 정보(상품번호, 옵션번호)와 판매 상태를 확인한 뒤 다시 저장해 주세요."
             ),
+            Self::CancelAsked {
+                order_no,
+                product,
+                cause,
+            } => {
+                let cause = cause
+                    .as_ref()
+                    .map_or_else(String::new, |cause| format!(" 자동 승인 실패: {cause}."));
+                format!(
+                    "[{channel}] 취소 요청: 주문 {order_no}, 상품 {product}.{cause} 발송 전이면 채널에서 승인하고, 이미 발송했으면 송장을 등록해 주세요. 취소가 확정되면 재고는 자동으로 돌아옵니다."
+                )
+            }
             Self::Quarantined { reason } => format!(
                 "[{channel}] 처리할 수 없는 주문이 보관되었습니다 ({reason}). 상품 연결을 등록하면 다음 수집 때 자동으로 반영됩니다."
             ),
@@ -140,6 +162,8 @@ impl Alerts {
     /// Tells an alert of a channel; to the webhook not more than once an hour if it is the same.
     pub async fn tell(&self, channel: &str, alert: &Alert) {
         let text = alert.text(channel);
+        // Over all channels as well: that is what alarms watch.
+        counter!("channel_alerts", "kind" => alert.kind()).increment(1);
         counter!("channel_alerts", "channel" => channel.to_owned(), "kind" => alert.kind())
             .increment(1);
         tracing::error!(channel, alert.kind = alert.kind(), "{text}");

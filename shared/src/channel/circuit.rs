@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, count};
 use crate::{
     clock::{self, Timestamp},
     connection::Redis,
@@ -114,6 +114,10 @@ impl Circuits {
         };
         if next == known {
             return Ok(next);
+        }
+        let now = clock::now();
+        if next.is_open(now) && !known.is_open(now) {
+            count("channel_circuit_opened", channel, 1);
         }
         let place = self.keys.circuit(channel);
         let mut commands = redis::pipe();

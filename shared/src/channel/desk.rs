@@ -87,8 +87,12 @@ pub struct ChannelView {
     last_pull: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_push: Option<Timestamp>,
+    /// When all its listings were last looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_sweep: Option<Timestamp>,
+    /// When its past days were last gone over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_order_sweep: Option<Timestamp>,
     /// Listings that wait to be pushed.
     backlog: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +104,9 @@ pub struct ChannelView {
     quota_left: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials_expire_at: Option<Timestamp>,
+    /// Whole days until then; 0 if it is past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials_days_left: Option<u64>,
     /// Orders that wait for a person, at most this many were counted.
     quarantined: usize,
 }
@@ -166,19 +173,18 @@ impl Desk {
             };
             let before = read.as_ref().map(|read| read.distribution);
             // A share is carved out before the listing sells from it, and goes back after it does no more.
-            self.grow_share(request, &next, before).await?;
+            self.fill_share(request, &next, before).await?;
             match self.catalog.put_listing(&next, read.as_ref()).await? {
                 ListingWrite::Overtaken => {}
                 ListingWrite::Taken => {
-                    self.shrink_share(request, &next, Some(next.distribution), before)
-                        .await?;
+                    self.trim_share(request, &next, share(before)).await?;
                     return Err(Error::invalid(
                         "channel_product_id",
                         "an item that is not another product's",
                     ));
                 }
                 ListingWrite::Now => {
-                    self.shrink_share(request, &next, before, Some(next.distribution))
+                    self.trim_share(request, &next, share(Some(next.distribution)))
                         .await?;
                     self.look_at(&next).await?;
                     return self.view(&next).await;
@@ -209,38 +215,70 @@ impl Desk {
         self.fence.channels.look_at(product_id).await
     }
 
-    async fn grow_share(
+    /// Carves what a share lacks of its number. A number that grows is had in full or not at all; one that stays is filled up with
+    /// what is there.
+    async fn fill_share(
         &self,
         request: &Request,
         listing: &Listing,
         before: Option<Distribution>,
     ) -> Result<(), Error> {
-        let more = share(Some(listing.distribution)).saturating_sub(share(before));
-        if more == 0 {
-            return Ok(());
+        let wanted = share(Some(listing.distribution));
+        let (to, product) = (
+            Source::Channel(listing.channel.clone()),
+            &listing.product_id,
+        );
+        let mut most = ALL;
+        for _ in 0..MAX_TRIES {
+            let row = self.fence.ledger.stock_row(product, &to).await?;
+            let (unsold, version) = row.map_or((0, 0), |row| (row.unsold, row.version));
+            let lacking = wanted
+                .saturating_sub(unsold.max(0).unsigned_abs())
+                .min(most);
+            if lacking == 0 {
+                return Ok(());
+            }
+            let mut cause = cause(request, "fill", format!("share of {}", listing.channel));
+            // Of what is there and not of the request: of two that have read the same, one fills it and the other reads again.
+            cause.id = id::digest(
+                &[
+                    "share",
+                    &listing.channel,
+                    product.as_str(),
+                    &version.to_string(),
+                ],
+                16,
+            );
+            let now = clock::now();
+            match self.fence.carve(&to, product, lacking, &cause, now).await {
+                Ok(()) | Err(Error::IdempotencyConflict | Error::Conflict) => {}
+                Err(Error::InsufficientPool { left }) if share(before) >= wanted => most = left,
+                Err(error) => return Err(error),
+            }
         }
-        let to = Source::Channel(listing.channel.clone());
-        let cause = cause(request, "grow", format!("share of {}", listing.channel));
-        let now = clock::now();
-        self.fence
-            .carve(&to, &listing.product_id, more, &cause, now)
-            .await
+        Err(Error::Conflict)
     }
 
-    async fn shrink_share(
+    /// Gives back what a share has above its number.
+    async fn trim_share(
         &self,
         request: &Request,
         listing: &Listing,
-        before: Option<Distribution>,
-        after: Option<Distribution>,
+        wanted: u64,
     ) -> Result<(), Error> {
-        let less = share(before).saturating_sub(share(after));
-        if less == 0 {
+        let from = Source::Channel(listing.channel.clone());
+        let row = self
+            .fence
+            .ledger
+            .stock_row(&listing.product_id, &from)
+            .await?;
+        let unsold = row.map_or(0, |row| row.unsold).max(0).unsigned_abs();
+        let surplus = unsold.saturating_sub(wanted);
+        if surplus == 0 {
             return Ok(());
         }
-        // A share that ends gives back all that is left of it; one that shrinks at most so much.
-        let most = if share(after) == 0 { ALL } else { less };
-        let from = Source::Channel(listing.channel.clone());
+        // A share that ends gives back all that is left of it, whatever came meanwhile.
+        let most = if wanted == 0 { ALL } else { surplus };
         let cause = cause(request, "shrink", format!("share of {}", listing.channel));
         let now = clock::now();
         self.fence
@@ -292,18 +330,23 @@ impl Desk {
             let pull = self.catalog.pull_state(channel).await?;
             let push = self.catalog.push_state(channel).await?;
             let circuit = self.circuits.of(channel).await?;
+            let sweep = self.catalog.sweep_state(channel).await?;
             let (backlog, _) = self.backlog.waiting(channel, now).await?;
             views.push(ChannelView {
                 channel: channel.clone(),
                 last_pull: pull.pulled_at,
                 last_push: push.pushed_at,
                 last_sweep: push.swept_at,
+                last_order_sweep: sweep.swept_at,
                 backlog,
-                error: pull.error.or(push.error),
+                error: pull.error.or(push.error).or(sweep.error),
                 circuit: circuit.word(now),
                 open_until: circuit.open_until.filter(|until| *until > now),
                 quota_left: self.backlog.quota_left(channel).await?,
                 credentials_expire_at: pull.credentials_expire_at,
+                credentials_days_left: pull
+                    .credentials_expire_at
+                    .map(|at| at.since(now).as_secs() / 86_400),
                 quarantined: self.catalog.quarantined(channel, 100).await?.len(),
             });
         }
@@ -316,8 +359,7 @@ impl Desk {
     /// [`Error::NotFound`], or the queue did not take it.
     pub async fn pull(&self, channel: &str) -> Result<(), Error> {
         self.known(channel)?;
-        let channel = channel.to_owned();
-        self.pulls.send(&PullWake { channel }).await
+        self.pulls.send(&PullWake::new(channel)).await
     }
 
     /// Compares what a channel was last seen to show with what it should; unless it is a dry run, every listing is then looked at and put

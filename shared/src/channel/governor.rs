@@ -6,7 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use redis::Script;
 
 use super::{
-    Failure,
+    Failure, count,
     quota::{Quota, Rate, Seen, Urgency},
 };
 use crate::{clock, connection::Redis, keys::Keys};
@@ -73,8 +73,7 @@ impl Governor {
         let (left, rate, blocked) = match seen {
             Seen::Left { calls, rate } => (calls.to_string(), rate.map(cautious), 0),
             Seen::Blocked(span) => {
-                metrics::counter!("channel_blocked", "channel" => self.channel.clone())
-                    .increment(1);
+                count("channel_blocked", &self.channel, 1);
                 let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
                 ("0".to_owned(), None, millis)
             }

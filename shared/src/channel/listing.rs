@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::ItemId;
 use crate::{clock::Timestamp, id::ProductId, stock::Source};
 
+/// The own store: its list price is the floor of the others, so its price and theirs change in an order.
+pub const OWN_STORE: &str = "ownstore";
+
 /// A product on a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {

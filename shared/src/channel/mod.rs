@@ -30,6 +30,7 @@ pub mod wake;
 
 use std::collections::BTreeMap;
 
+use metrics::counter;
 pub use port::{
     CancelReason, CancelWrite, Confirmation, Credentials, Failure, Handle, ItemId, Limits,
     LineState, Marketplace, OrderLine, Page, Price, Pulled, Shown, StockWrite, Window,
@@ -48,6 +49,12 @@ pub const MARKETPLACES: &[(&str, Open)] = &[
     ("shop", shop::open),
     ("smartstore", smartstore::open),
 ];
+
+/// Counts something of a channel: by the channel, for who looks closer, and over all channels, which is what alarms watch.
+fn count(metric: &'static str, channel: &str, by: u64) {
+    counter!(metric).increment(by);
+    counter!(metric, "channel" => channel.to_owned()).increment(by);
+}
 
 /// Credentials that are missing or malformed, with the name of the one that is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -170,6 +170,8 @@ pub struct CancelWrite {
 pub struct Credentials {
     /// When they expire; `None` if they do not, or the marketplace does not say.
     pub expires_at: Option<Timestamp>,
+    /// Whether every use renews them: then they are good as long as somebody calls, and only an end that is near is news.
+    pub renewed_by_use: bool,
 }
 
 /// What a marketplace bears; from its documents.
@@ -230,6 +232,19 @@ pub trait Marketplace: Send + Sync {
         page: Option<&'a str>,
         urgency: Urgency,
     ) -> BoxFuture<'a, Result<Page, Failure>>;
+
+    /// What [`Marketplace::pull`] may have missed: order lines that were paid, or cancelled, in the window, by another list if the
+    /// marketplace has one. A window that is long past is asked for again this way, seldom and when calls are to spare.
+    ///
+    /// # Errors
+    /// As [`Marketplace::pull`].
+    fn sweep<'a>(
+        &'a self,
+        window: Window,
+        page: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Page, Failure>> {
+        self.pull(window, page, Urgency::Sweep)
+    }
 
     /// Confirms lines (at most [`Limits::confirm_batch`]): one answer a line, in their order. An answer that only says that a line is not in
     /// a state to be confirmed is looked up before it is given.

@@ -4,6 +4,11 @@
 //! gone on with, and nothing is held in memory but a page. Windows overlap, because events show up late; lines are known by their key
 //! and imported once. The sale has happened: it is counted even if the units are not there, and then a person hears of it. What
 //! cannot be imported is quarantined with its payload, and never stops the rest.
+//!
+//! Beside it, `sweep` goes over the past days now and then, and `requests` answers buyers who want to cancel.
+
+mod requests;
+mod sweep;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,6 +24,7 @@ use super::{
     Page, Ports, Pulled, Window,
     alert::{Alert, Alerts},
     circuit::Circuits,
+    count,
     quota::Urgency,
     wake::PullWake,
 };
@@ -41,6 +47,8 @@ const TIME: Duration = Duration::from_secs(20);
 const LEASE: Duration = Duration::from_secs(75);
 /// How far back the first pull of a channel looks.
 const FIRST_LOOK: Duration = Duration::from_secs(24 * 3_600);
+/// When a wake comes again that found somebody pulling: that pull may have passed what it is about.
+const TURN_TAKEN: Duration = Duration::from_secs(5);
 /// How soon a channel is pulled again that has just sold something: what is hot sells on.
 const HOT: Duration = Duration::from_secs(60);
 /// The most units a line may have. What is above is no order but a mistake, and would empty the pool.
@@ -51,6 +59,8 @@ const LONGEST_RAW: usize = 64 * 1024;
 const TRIED_AGAIN: i32 = 100;
 /// Credentials that expire sooner are told of.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// The same of those that every use renews.
+const RENEWED_TOO_LATE: Duration = Duration::from_secs(3 * 24 * 3_600);
 
 /// Pulls.
 pub struct Pull {
@@ -68,11 +78,13 @@ pub struct Pull {
     pub alerts: Alerts,
     /// Whether lines that were oversold are cancelled by us.
     pub cancels_oversold: bool,
+    /// Whether we agree when a buyer asks to cancel what is not shipped; if not, a person decides.
+    pub approves_cancellations: bool,
     /// Whose turn it is to pull.
     pub turns: Turns,
 }
 
-/// One pull of a channel at a time.
+/// One pull of a channel at a time, and one sweep.
 #[derive(Clone)]
 pub struct Turns {
     redis: Redis,
@@ -86,10 +98,10 @@ impl Turns {
         Self { redis, keys }
     }
 
-    async fn take(&self, channel: &str) -> Result<bool, Error> {
+    async fn take(&self, place: &str) -> Result<bool, Error> {
         let mut command = redis::cmd("SET");
         command
-            .arg(self.keys.pulling(channel))
+            .arg(place)
             .arg(1)
             .arg("NX")
             .arg("EX")
@@ -100,9 +112,9 @@ impl Turns {
         Ok(got.is_some())
     }
 
-    async fn give_back(&self, channel: &str) -> Result<(), Error> {
+    async fn give_back(&self, place: &str) -> Result<(), Error> {
         let mut commands = redis::pipe();
-        commands.del(self.keys.pulling(channel)).ignore();
+        commands.del(place).ignore();
         Ok(self.redis.send(&commands).await?)
     }
 }
@@ -120,10 +132,12 @@ struct Brought {
     sold: bool,
     touched: BTreeSet<(ProductId, Source)>,
     unconfirmed: Vec<LineRecord>,
+    /// Their buyers ask to cancel them.
+    asked: Vec<LineRecord>,
 }
 
 impl Pull {
-    /// Pulls a channel until it is up to date, or its time is over: then the queue brings the rest.
+    /// Pulls a channel until it is up to date, or goes over its past days; or until its time is over: then the queue brings the rest.
     ///
     /// # Errors
     /// A store failed; the wake may come again. A channel that fails is written down, told of, and left to its schedule.
@@ -132,13 +146,18 @@ impl Pull {
         let Some(port) = self.ports.get(channel) else {
             return Err(Error::NotFound("channel"));
         };
-        if self.circuits.of(channel).await?.is_open(clock::now())
-            || !self.turns.take(channel).await?
-        {
+        if self.circuits.of(channel).await?.is_open(clock::now()) {
             return Ok(());
         }
+        if let Some(days) = wake.sweep_days {
+            return self.run_sweep(&wake, port, days).boxed().await;
+        }
+        let place = self.turns.keys.pulling(channel);
+        if !self.turns.take(&place).await? {
+            return self.pulls.send_after(&wake, TURN_TAKEN).await;
+        }
         let outcome = self.pull(channel, port).boxed().await;
-        self.turns.give_back(channel).await?;
+        self.turns.give_back(&place).await?;
         let again = match outcome? {
             Ok(again) => {
                 self.circuits.note(channel, Ok(())).await?;
@@ -182,11 +201,10 @@ impl Pull {
             };
             let brought = self.import(channel, lines).boxed().await?;
             sold |= brought.sold;
-            if let Err(failure) = self
-                .confirm(channel, port, brought.unconfirmed, Known::New)
-                .await?
-            {
-                return Ok(Err(failure));
+            match self.answer(channel, port, brought).boxed().await? {
+                // What was agreed to is given back by a pull that finds it cancelled.
+                Ok(agreed) => sold |= agreed,
+                Err(failure) => return Ok(Err(failure)),
             }
             let is_done = next.is_none();
             let next = if is_done {
@@ -234,6 +252,27 @@ impl Pull {
             from,
             to: now.min(from + limits.longest_window),
         }
+    }
+
+    /// Tells the channel what becomes of the lines of a page. Returns whether a cancellation was agreed to.
+    async fn answer(
+        &self,
+        channel: &str,
+        port: &dyn Marketplace,
+        brought: Brought,
+    ) -> Result<Result<bool, Failure>, Error> {
+        let confirmed = self
+            .confirm(channel, port, brought.unconfirmed, Known::New)
+            .await?;
+        if let Err(failure) = confirmed {
+            for line in &brought.asked {
+                self.keep_in_mind(channel, line).await?;
+            }
+            return Ok(Err(failure));
+        }
+        self.hear_requests(channel, port, brought.asked, Known::New)
+            .await
+            .map(Ok)
     }
 
     /// Imports what a page has. What it cannot import it quarantines.
@@ -362,8 +401,7 @@ impl Pull {
             })
             .await?;
         if record.oversold > 0 {
-            counter!("channel_units_oversold", "channel" => channel.to_owned())
-                .increment(u64::from(record.oversold));
+            count("channel_units_oversold", channel, record.oversold.into());
             let alert = Alert::Oversold {
                 order_no: record.order_no.clone(),
                 product: record.product_id.to_string(),
@@ -371,9 +409,7 @@ impl Pull {
             };
             self.alerts.tell(channel, &alert).await;
         }
-        if record.state == LineState::Paid {
-            brought.unconfirmed.push(record.clone());
-        }
+        brought.note(record.clone());
         Ok(())
     }
 
@@ -401,9 +437,7 @@ impl Pull {
                 .follow_line(&record, state, line.cancelled, now)
                 .await?;
         }
-        if record.state == LineState::Paid {
-            brought.unconfirmed.push(record);
-        }
+        brought.note(record);
         Ok(())
     }
 
@@ -458,15 +492,13 @@ impl Pull {
                 .release_quarantined(channel, &record.key)
                 .await?;
         }
-        // What cannot be confirmed now is kept in mind; the pull that follows says why.
-        drop(
-            self.confirm(channel, port, brought.unconfirmed, Known::New)
-                .await?,
-        );
-        Ok(brought.sold)
+        let sold = brought.sold;
+        // What cannot be answered now is kept in mind; the pull that follows says why.
+        drop(self.answer(channel, port, brought).await?);
+        Ok(sold)
     }
 
-    /// Lines that could not be confirmed earlier.
+    /// Lines that the channel could not be told of earlier.
     async fn confirm_again(
         &self,
         channel: &str,
@@ -477,15 +509,25 @@ impl Pull {
         if keys.is_empty() {
             return Ok(Ok(()));
         }
-        let lines = self.fence.ledger.lines(channel, &keys).await?;
-        let (waiting, settled): (Vec<_>, Vec<_>) = lines
-            .into_iter()
-            .partition(|line| line.state == LineState::Paid);
-        for line in settled {
-            self.catalog.remove_unconfirmed(channel, &line.key).await?;
+        let (mut waiting, mut asked) = (Vec::new(), Vec::new());
+        for line in self.fence.ledger.lines(channel, &keys).await? {
+            match line.state {
+                LineState::Paid => waiting.push(line),
+                LineState::CancelRequested => asked.push(line),
+                LineState::Confirmed | LineState::Cancelled => {
+                    self.catalog.remove_unconfirmed(channel, &line.key).await?;
+                }
+            }
         }
-        self.confirm(channel, port, waiting, Known::KeptInMind)
-            .await
+        let confirmed = self
+            .confirm(channel, port, waiting, Known::KeptInMind)
+            .await?;
+        if confirmed.is_err() {
+            return Ok(confirmed);
+        }
+        self.hear_requests(channel, port, asked, Known::KeptInMind)
+            .await?;
+        Ok(Ok(()))
     }
 
     /// Confirms lines to their channel. Those that cannot be now are kept in mind.
@@ -619,7 +661,12 @@ impl Pull {
         }
         if let Some(at) = credentials.expires_at {
             let left = at.since(clock::now());
-            if left < EXPIRES_SOON {
+            let soon = if credentials.renewed_by_use {
+                RENEWED_TOO_LATE
+            } else {
+                EXPIRES_SOON
+            };
+            if left < soon {
                 let days = left.as_secs() / 86_400;
                 self.alerts.tell(channel, &Alert::Expiring { days }).await;
             }
@@ -635,10 +682,16 @@ impl Pull {
             "a pull failed; it goes on from its last page"
         );
         let state = PullState {
-            error: Some(cause.clone()),
+            error: Some(cause),
             ..self.catalog.pull_state(channel).await?
         };
         self.catalog.put_pull_state(channel, state).await?;
+        self.tell_failure(channel, failure).await
+    }
+
+    /// Takes note of a failure on the channel's circuit, and calls a person if it needs one.
+    async fn tell_failure(&self, channel: &str, failure: &Failure) -> Result<(), Error> {
+        let cause = failure.to_string();
         let circuit = self.circuits.note(channel, Err(failure)).await?;
         let alert = match failure {
             Failure::Credentials(_) => Some(Alert::Credentials { cause }),
@@ -651,6 +704,17 @@ impl Pull {
             self.alerts.tell(channel, &alert).await;
         }
         Ok(())
+    }
+}
+
+impl Brought {
+    /// Sorts a line by what its channel waits for.
+    fn note(&mut self, record: LineRecord) {
+        match record.state {
+            LineState::Paid => self.unconfirmed.push(record),
+            LineState::CancelRequested => self.asked.push(record),
+            LineState::Confirmed | LineState::Cancelled => {}
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     alert::{Alert, Alerts},
     backlog::{Backlog, Due, Suspicion, Turn},
     circuit::Circuits,
-    listing::{Listing, ShownState, Unsold, price_to_ask, shown_units},
+    listing::{Listing, OWN_STORE, ShownState, Unsold, price_to_ask, shown_units},
     quota::Urgency,
     wake::{PullWake, SyncWake, Wakes},
 };
@@ -51,8 +51,6 @@ const FEED_LAG: Duration = Duration::from_secs(5);
 /// When a push that failed is tried again, at first; doubled each time.
 const AGAIN: Duration = Duration::from_secs(2);
 const AGAIN_LOG2: u32 = 7;
-/// The own store: its list price is the floor of the others, so its price and theirs change in an order.
-const OWN_STORE: &str = "ownstore";
 
 /// Pushes.
 pub struct Push {
@@ -434,8 +432,8 @@ impl Push {
             })
             .await?;
         if collect || sold_since > 0 {
-            let channel = listing.channel.clone();
-            if let Err(error) = self.pulls.send(&PullWake { channel }).await {
+            let wake = PullWake::new(&listing.channel);
+            if let Err(error) = self.pulls.send(&wake).await {
                 tracing::warn!(error = %error, "a pull was not asked for; its schedule does it");
             }
         }

@@ -36,6 +36,20 @@ pub enum SyncWake {
 pub struct PullWake {
     /// Pull the orders of this channel.
     pub channel: String,
+    /// Go over so many past days again, instead of pulling what is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep_days: Option<u32>,
+}
+
+impl PullWake {
+    /// Asks for what is new at a channel.
+    #[must_use]
+    pub fn new(channel: impl Into<String>) -> Self {
+        Self {
+            channel: channel.into(),
+            sweep_days: None,
+        }
+    }
 }
 
 /// Wakes `channel-sync`.

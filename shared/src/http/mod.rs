@@ -1,5 +1,6 @@
 //! HTTP: requests decoded, answers encoded, once for every function. What an order or a broadcast is stands elsewhere.
 
+pub mod hints;
 mod once;
 pub mod orders;
 pub mod payments;

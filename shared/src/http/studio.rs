@@ -74,8 +74,8 @@ pub fn router(api: StudioApi) -> Router {
 
 async fn put_product(State(api): Api, Ids(id): Ids<String>, call: Call) -> Answer {
     let body = parse(&id, "product_id").and_then(|id| Ok((id, parse_body(&call.body)?)));
-    call.once(&api, &OPERATOR, body, async |_, (product, body)| {
-        api.studio.put_product(product, body).await
+    call.once(&api, &OPERATOR, body, async |request, (product, body)| {
+        api.studio.put_product(&request, product, body).await
     })
     .await
 }
@@ -354,6 +354,7 @@ impl Call {
                 by,
                 id: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
                 fingerprint: String::new(),
+                language: self.language,
             };
             return Ok(HttpAnswer::json(status, &work(request, body).await?));
         }
@@ -362,6 +363,7 @@ impl Call {
             by,
             id: asked.id.clone(),
             fingerprint: asked.fingerprint.clone(),
+            language: self.language,
         };
         asked
             .once(

@@ -305,6 +305,7 @@ impl Cafe24 {
         let _: Value = self.calls.get(&path, Urgency::Sweep).await?;
         Ok(Credentials {
             expires_at: self.calls.authorized_until().await?,
+            renewed_by_use: true,
         })
     }
 }

@@ -519,6 +519,7 @@ impl Coupang {
         }
         Ok(Credentials {
             expires_at: self.expires_at,
+            renewed_by_use: false,
         })
     }
 }

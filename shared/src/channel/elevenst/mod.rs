@@ -212,6 +212,7 @@ impl ElevenSt {
         self.calls.orders(&path, Urgency::Sweep).await?;
         Ok(Credentials {
             expires_at: self.issued_at.map(|issued_at| issued_at + KEY_LIFETIME),
+            renewed_by_use: false,
         })
     }
 }

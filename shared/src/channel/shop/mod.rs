@@ -258,7 +258,10 @@ impl Shop {
         if answer.status != StatusCode::NOT_FOUND {
             done(answer, Effect::Read)?;
         }
-        Ok(Credentials { expires_at: None })
+        Ok(Credentials {
+            expires_at: None,
+            renewed_by_use: false,
+        })
     }
 }
 

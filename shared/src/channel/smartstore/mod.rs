@@ -8,7 +8,8 @@
 //! and `sign` get the token, `order` and `product` read what comes back.
 //!
 //! The feed has one row a line, with the newest thing that happened to it: it is read without a filter, and the detail call
-//! says how the line stands. A confirmation does not show up in the feed.
+//! says how the line stands. A confirmation does not show up in the feed. What the feed may have left out is found by the
+//! conditional list, which goes by when something happened: lines that were paid, and those whose cancellation was asked for or is done.
 
 mod order;
 mod product;
@@ -26,13 +27,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::{
-    order::{Cancelling, Feed, Line},
+    order::{Cancelling, Feed, Line, Listed},
     product::{Change, Product, price_write, stock_write},
     sign::Signer,
     token::{Account, Tokens},
     wire::{
-        APPROVE, CANCEL, CHANGE_STATUS, CONFIRM, DETAILS, LAST_CHANGED, MULTI_UPDATE, OPTION_STOCK,
-        PRODUCT,
+        APPROVE, CANCEL, CHANGE_STATUS, CONFIRM, DETAILS, LAST_CHANGED, LIST, MULTI_UPDATE,
+        OPTION_STOCK, PRODUCT,
     },
 };
 use super::{
@@ -52,6 +53,12 @@ const OVERLAP: Duration = Duration::from_secs(10 * 60);
 /// As many rows as one call for details takes, so a page is two calls.
 const ROWS_OF_A_PAGE: usize = 300;
 const LINES_OF_A_CONFIRMATION: usize = 30;
+/// The times by which a sweep lists lines, one list after another.
+const SWEPT_BY: [&str; 3] = [
+    "PAYED_DATETIME",
+    "CLAIM_REQUESTED_DATETIME",
+    "CLAIM_COMPLETED_DATETIME",
+];
 /// The highest price is 999,999,990; steps of ten fit wherever the shop window asks for them.
 const PRICE_STEP: u64 = 10;
 const MOST_UNITS: u64 = 99_999_999;
@@ -211,6 +218,43 @@ impl SmartStore {
             })
             .map(|more| format!("{} {}", more.more_from, more.more_sequence));
         Ok(Page { lines, next })
+    }
+
+    /// A page of the conditional list: which of them, and which page of it. Its rows are lines, and the details say how they stand.
+    async fn swept(&self, window: Window, page: Option<&str>) -> Result<Page, Failure> {
+        let unknown = || Failure::Refused("no page of these lists".to_owned());
+        let (list, number) = match page {
+            None => (0, 1),
+            Some(page) => page
+                .split_once('.')
+                .and_then(|(list, number)| Some((list.parse().ok()?, number.parse().ok()?)))
+                .ok_or_else(unknown)?,
+        };
+        let by: &str = SWEPT_BY.get(list).ok_or_else(unknown)?;
+        let path = format!(
+            "/v1/pay-order/seller/product-orders?from={}&to={}&rangeType={by}&pageSize={ROWS_OF_A_PAGE}&page={number}&quantityClaimCompatibility=true",
+            segment(&korea::millisecond(window.from)),
+            segment(&korea::millisecond(window.to)),
+        );
+        let answer = self.call(&LIST, &path, None, Urgency::Sweep).await?;
+        let listed = match answer.get("data") {
+            Some(data) if !data.is_null() => {
+                Listed::deserialize(data).map_err(|_| cannot_be_read("the list"))?
+            }
+            Some(_) | None => Listed::default(),
+        };
+        let ids: Vec<&str> = listed.contents.iter().filter_map(order::id).collect();
+        let details = self.details(&ids, Urgency::Sweep).await?;
+        let number: usize = number;
+        let next = if listed.pagination.has_next {
+            Some((list, number + 1))
+        } else {
+            (list + 1 < SWEPT_BY.len()).then_some((list + 1, 1))
+        };
+        Ok(Page {
+            lines: details.iter().filter_map(order::pulled).collect(),
+            next: next.map(|(list, number)| format!("{list}.{number}")),
+        })
     }
 
     /// The details of lines. One id that the call does not take would keep all others from being read: the lot is halved until
@@ -440,7 +484,10 @@ impl SmartStore {
         self.call(&LAST_CHANGED, &path, None, Urgency::Sweep)
             .await?;
         // A secret is good until another is issued.
-        Ok(Credentials { expires_at: None })
+        Ok(Credentials {
+            expires_at: None,
+            renewed_by_use: false,
+        })
     }
 }
 
@@ -462,6 +509,14 @@ impl Marketplace for SmartStore {
         urgency: Urgency,
     ) -> BoxFuture<'a, Result<Page, Failure>> {
         self.page(window, page, urgency).boxed()
+    }
+
+    fn sweep<'a>(
+        &'a self,
+        window: Window,
+        page: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Page, Failure>> {
+        self.swept(window, page).boxed()
     }
 
     fn confirm<'a>(

@@ -28,6 +28,21 @@ pub(super) struct More {
     pub(super) more_sequence: String,
 }
 
+/// A page of the conditional list.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Listed {
+    /// Each has its `productOrderId`.
+    pub(super) contents: Vec<Value>,
+    pub(super) pagination: Pagination,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Pagination {
+    pub(super) has_next: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Detail {

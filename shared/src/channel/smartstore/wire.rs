@@ -46,6 +46,7 @@ macro_rules! apis {
 
 apis! {
     LAST_CHANGED = GET "/v1/pay-order/seller/product-orders/last-changed-statuses", Read;
+    LIST = GET "/v1/pay-order/seller/product-orders", Read;
     DETAILS = POST "/v1/pay-order/seller/product-orders/query", Read;
     CONFIRM = POST "/v1/pay-order/seller/product-orders/confirm", Write;
     CANCEL = POST "/v1/pay-order/seller/product-orders/{productOrderId}/claim/cancel/request", Write;
