@@ -10,5 +10,6 @@ mod flow;
 mod history;
 mod import;
 mod mall;
+mod rush;
 mod shop;
 mod smartstore;

@@ -24,8 +24,8 @@ const PRODUCTS: usize = 10;
 /// The day in which they were ordered, in steps.
 const DAY_S: i64 = 23 * 3_600;
 const STEPS: usize = 100;
-/// Memory is looked at after so many orders for the first time.
-const FIRST: i64 = 1_000;
+/// Memory is looked at whenever so many more are in the ledger.
+const EACH: i64 = 1_000;
 const LOOK: Duration = Duration::from_millis(50);
 const PROGRESS: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -36,8 +36,8 @@ struct Pulling {
     environment: Environments,
     wakes: Arc<Wakes>,
     imported: i64,
-    resident_first: Option<f64>,
-    resident: f64,
+    /// Memory after each thousand orders.
+    resident: Vec<f64>,
     seconds: Option<f64>,
 }
 
@@ -87,11 +87,17 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
     for pulling in &pulling {
         let [seconds, memory] = &names[pulling.channel];
         report.add(seconds, pulling.seconds.unwrap_or(f64::NAN), "s");
-        let first = pulling.resident_first.unwrap_or(f64::NAN);
-        report.add_beside(memory, pulling.resident, "MiB", first);
+        if let [first, .., last] = pulling.resident[..] {
+            report.add_beside(memory, last, "MiB", first);
+        }
+        let each = pulling.resident.iter().map(|mib| format!("{mib:.1}"));
+        report.note(format!(
+            "{memory}: after each thousand orders {}",
+            each.collect::<Vec<_>>().join(", ")
+        ));
     }
     report.note(format!(
-        "pull: {orders} orders of the last 23 hours at each marketplace, all at once; baseline of memory: after {FIRST} orders"
+        "pull: {orders} orders of the last 23 hours at each marketplace, all at once; baseline of memory: after {EACH} orders"
     ));
     Ok(())
 }
@@ -128,8 +134,7 @@ impl Pulling {
             environment,
             wakes,
             imported: 0,
-            resident_first: None,
-            resident: f64::NAN,
+            resident: Vec::new(),
             seconds: None,
         })
     }
@@ -144,12 +149,11 @@ impl Pulling {
             imported += orders - mall.unsold(product)?;
         }
         self.imported = imported;
-        if imported >= FIRST && self.resident_first.is_none() {
-            self.resident_first = Some(self.environment.resident_mib()?);
+        while imported / EACH > i64::try_from(self.resident.len())? {
+            self.resident.push(self.environment.resident_mib()?);
         }
         if imported >= orders {
             self.seconds = Some(started.elapsed().as_secs_f64());
-            self.resident = self.environment.resident_mib()?;
         }
         if imported > orders {
             return Err(format!(

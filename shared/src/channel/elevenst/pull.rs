@@ -19,10 +19,10 @@ use super::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// A list has some hundred lines in it at a large seller; each slice of each list is a call.
-const SLICE: Duration = Duration::from_secs(6 * 3_600);
+const SLICE: Duration = Duration::from_secs(2 * 3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// Five calls to look them up.
-const ORDERS_OF_A_PAGE: usize = 500;
+/// Ten calls to look them up.
+const ORDERS_OF_A_PAGE: usize = 1_000;
 /// Nobody buys more of a thing in one line.
 const MOST_ORDERED: u64 = 100_000;
 
@@ -374,7 +374,7 @@ mod tests {
     fn a_window_is_walked_list_by_list_in_slices_without_a_gap() {
         let window = Window {
             from: at("2026-11-20T09:58:30+09:00"),
-            to: at("2026-11-20T16:30:10+09:00"),
+            to: at("2026-11-20T12:30:10+09:00"),
         };
         let (mut page, mut paths) = (None::<String>, Vec::new());
         loop {
@@ -390,14 +390,14 @@ mod tests {
         assert_eq!(
             paths,
             [
-                "/rest/ordservices/complete/202611200958/202611201559",
-                "/rest/ordservices/complete/202611201558/202611201631",
-                "/rest/ordservices/packaging/202611200958/202611201559",
-                "/rest/ordservices/packaging/202611201558/202611201631",
-                "/rest/ordservices/shipping/202611200958/202611201559",
-                "/rest/ordservices/shipping/202611201558/202611201631",
-                "/rest/claimservice/cancelorders/202611200958/202611201631",
-                "/rest/claimservice/canceledorders/202611200958/202611201631",
+                "/rest/ordservices/complete/202611200958/202611201159",
+                "/rest/ordservices/complete/202611201158/202611201231",
+                "/rest/ordservices/packaging/202611200958/202611201159",
+                "/rest/ordservices/packaging/202611201158/202611201231",
+                "/rest/ordservices/shipping/202611200958/202611201159",
+                "/rest/ordservices/shipping/202611201158/202611201231",
+                "/rest/claimservice/cancelorders/202611200958/202611201231",
+                "/rest/claimservice/canceledorders/202611200958/202611201231",
             ]
         );
         for odd in ["", "x.1", "0", "9.0"] {
