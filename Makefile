@@ -43,6 +43,8 @@ lint: ## formatting, clippy, licences and advisories
 bench: ## measures our own processes, optimised
 	infra/install.sh --bench
 	cargo build --release $(addprefix -p ,$(FUNCTIONS)) -p onepool-bench-crowd
+	@# By itself: built together with the functions it would give them its features.
+	cargo build --release -p marketplaces
 	cargo run --release -p onepool-bench
 
 redrive: ## messages that wait for a person: lists them; MESSAGES=all or <id>,<id> puts them back (STACK=name: in AWS)

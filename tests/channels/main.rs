@@ -14,6 +14,7 @@ mod history;
 mod import;
 mod mall;
 mod prices;
+mod rush;
 mod shares;
 mod shop;
 mod smartstore;

@@ -131,6 +131,7 @@ impl Backends {
             payments: self.queue.address,
             redis_port: self.server.port,
             connections: None,
+            channels: &[],
         }
     }
 

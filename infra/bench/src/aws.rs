@@ -7,7 +7,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -43,8 +43,6 @@ struct Shared {
     /// Of a thousand transactions, how many meet another one.
     conflicts_per_mille: AtomicU32,
     conflicts: AtomicU64,
-    /// Where the wakes of rooms go, if somebody wants them.
-    wakes: OnceLock<Arc<Wakes>>,
     state: Mutex<State>,
 }
 
@@ -54,6 +52,15 @@ struct State {
     orders: Vec<String>,
     /// By receipt handle, how long a message is to stay away.
     delays: HashMap<String, Duration>,
+    /// Who wants the wakes of which queue, and which of them.
+    wanted: Vec<Wanted>,
+}
+
+struct Wanted {
+    queue: &'static str,
+    /// What is in those that are wanted.
+    about: String,
+    wakes: Arc<Wakes>,
 }
 
 #[derive(Deserialize)]
@@ -140,10 +147,13 @@ impl Aws {
         self.shared.conflicts.load(Ordering::Relaxed)
     }
 
-    /// From now on the wakes of rooms go there.
-    pub fn bring_wakes_to(&self, wakes: &Arc<Wakes>) -> Result<()> {
-        let taken = self.shared.wakes.set(Arc::clone(wakes));
-        taken.map_err(|_| "the wakes go somewhere already".into())
+    /// From now on the messages of this queue that have `about` in them go there.
+    pub fn bring_wakes(&self, queue: &'static str, about: &str, wakes: &Arc<Wakes>) {
+        self.shared.state().wanted.push(Wanted {
+            queue,
+            about: about.to_owned(),
+            wakes: Arc::clone(wakes),
+        });
     }
 
     /// Takes all messages that were sent to the orders queue.
@@ -192,9 +202,8 @@ impl Shared {
             let body = message.message_body.clone().into_owned();
             self.state().orders.push(body);
         }
-        if let Some(wakes) = self.wakes.get()
-            && message.queue_url.ends_with(function::WAKES_QUEUE)
-        {
+        let wakes = self.state().wakes_of(message);
+        if let Some(wakes) = wakes {
             let delay = Duration::from_secs(message.delay_seconds);
             wakes.add(message.message_body.clone().into_owned(), delay);
         }
@@ -227,6 +236,16 @@ impl Shared {
         }
         let (status, body) = dynamodb.call(operation, body);
         Answer { status, body }
+    }
+}
+
+impl State {
+    fn wakes_of(&self, message: &SendMessage<'_>) -> Option<Arc<Wakes>> {
+        let wanted = self.wanted.iter().find(|wanted| {
+            message.queue_url.ends_with(wanted.queue)
+                && message.message_body.contains(&wanted.about)
+        });
+        wanted.map(|wanted| Arc::clone(&wanted.wakes))
     }
 }
 

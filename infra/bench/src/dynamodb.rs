@@ -67,6 +67,13 @@ impl DynamoDb {
         }
     }
 
+    /// The item with this key, if there is one.
+    pub fn item(&self, table: &str, key: &Value) -> Result<Option<Value>> {
+        let request = json!({ "TableName": table, "Key": key, "ConsistentRead": true });
+        let mut answer = self.ask("GetItem", &request)?;
+        Ok(Some(answer["Item"].take()).filter(|item| !item.is_null()))
+    }
+
     fn ask(&self, operation: &str, request: &Value) -> Result<Value> {
         match self.call(operation, request.to_string().as_bytes()) {
             (200, answer) => Ok(serde_json::from_str(&answer)?),

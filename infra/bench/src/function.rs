@@ -47,8 +47,12 @@ pub const TABLES: [(&str, &str); 3] = [
 pub const ORDERS_QUEUE: &str = "/bench-orders";
 /// The end of the URL of the queue of rooms that have something to say.
 pub const WAKES_QUEUE: &str = "/bench-room-wake";
+/// The end of the URL of the queue of what the channels are to show.
+pub const SYNC_QUEUE: &str = "/bench-channel-sync";
+/// The end of the URL of the queue of channels that are to be pulled.
+pub const PULL_QUEUE: &str = "/bench-channel-pull";
 
-/// Channels as a shop has them; nobody asks them for anything here.
+/// Channels as a shop has them, where nobody asks them for anything.
 const CHANNELS: [(&str, &str); 12] = [
     ("CHANNELS", "smartstore,coupang,elevenst,ownstore"),
     ("SMARTSTORE_BASE_URL", "http://127.0.0.1:1"),
@@ -72,10 +76,6 @@ const CHANNELS: [(&str, &str); 12] = [
     ("ALERT_WEBHOOK_URL", "http://127.0.0.1:1"),
     ("CANCEL_OVERSOLD", "false"),
 ];
-/// The queues of the channels.
-const SYNC_QUEUE: &str = "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-channel-sync";
-const PULL_QUEUE: &str = "https://sqs.ap-northeast-2.amazonaws.com/123456789012/bench-channel-pull";
-
 /// Where the functions are; set before the first one is started.
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
@@ -90,6 +90,8 @@ pub struct Services {
     pub redis_port: u16,
     /// The gateway of the viewers, if anyone watches.
     pub connections: Option<SocketAddr>,
+    /// Where the marketplaces are and what they want to be told, by the names of the template; kept as long as the bench runs.
+    pub channels: &'static [(String, String)],
 }
 
 impl Services {
@@ -189,6 +191,7 @@ fn set_up<'a>(
         payments,
         redis_port,
         connections: _,
+        channels,
     } = services;
     let path = std::env::var_os("PATH").unwrap_or_default();
     command
@@ -227,9 +230,16 @@ fn set_up<'a>(
             "ORDERS_QUEUE_URL",
             format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{ORDERS_QUEUE}"),
         )
-        .env("CHANNEL_SYNC_QUEUE_URL", SYNC_QUEUE)
-        .env("CHANNEL_PULL_QUEUE_URL", PULL_QUEUE)
+        .env(
+            "CHANNEL_SYNC_QUEUE_URL",
+            format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{SYNC_QUEUE}"),
+        )
+        .env(
+            "CHANNEL_PULL_QUEUE_URL",
+            format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{PULL_QUEUE}"),
+        )
         .envs(CHANNELS)
+        .envs(channels.iter().map(|(name, text)| (name, text)))
         .env(
             "ROOM_WAKE_QUEUE_URL",
             format!("https://sqs.ap-northeast-2.amazonaws.com/123456789012{WAKES_QUEUE}"),
@@ -292,6 +302,7 @@ mod tests {
             payments: ([127, 0, 0, 1], 1).into(),
             redis_port: 1,
             connections: None,
+            channels: &[],
         };
         let mut command = Command::new("true");
         set_up(&mut command, "order-accept", services.aws, services);

@@ -4,25 +4,32 @@ mod accept;
 mod aws;
 mod burst;
 mod callgrind;
+mod channels;
+mod client;
 mod crowd;
 mod dynamodb;
 mod events;
+mod fakes;
 mod files;
 mod function;
 mod gate;
 mod gateway;
 mod http;
 mod load;
+mod mall;
 mod messages;
 mod options;
 mod payments;
 mod process;
+mod propagation;
+mod pulls;
 mod recover;
 mod redis;
 mod report;
 mod reserve;
 mod room;
 mod runtime_api;
+mod scarce;
 mod sender;
 mod settle;
 mod shop;
@@ -97,6 +104,7 @@ fn measure(options: &Options, report: &mut Report) -> Result<()> {
     room::measure(options, report)?;
     settle::measure(options, report)?;
     recover::measure(options, report)?;
+    channels::measure(options, report)?;
     burst::measure(options, report)
 }
 

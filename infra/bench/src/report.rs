@@ -15,7 +15,7 @@ enum Target {
     AtMost(f64),
 }
 
-const TARGETS: [(&str, Target); 23] = [
+const TARGETS: [(&str, Target); 27] = [
     ("reserve.rate_vs_bare", Target::AtLeast(0.40)),
     ("reserve.redis_cpu_us", Target::AtMost(22.0)),
     ("reserve.sold_out_redis_cpu_us", Target::AtMost(14.0)),
@@ -41,6 +41,10 @@ const TARGETS: [(&str, Target); 23] = [
     ("sender.cpu_us_per_post", Target::AtMost(30.0)),
     ("sender.times_cheaper_than_sdk", Target::AtLeast(5.0)),
     ("resume.gaps", Target::AtMost(0.0)),
+    ("channels.propagation_p95_s", Target::AtMost(5.0)),
+    ("channels.http_429", Target::AtMost(0.0)),
+    ("channels.decreases_first", Target::AtLeast(1.0)),
+    ("channels.wrong_numbers_after_quiet", Target::AtMost(0.0)),
 ];
 
 #[derive(Serialize)]

@@ -15,7 +15,7 @@ use crate::{
     process::Process,
     report::Report,
     shop::Shop,
-    wakes::{Pumps, Wakes},
+    wakes::{Environments, Wakes},
 };
 
 /// Processes that serve viewers who come and go.
@@ -165,7 +165,7 @@ struct Room {
     shop: Shop,
     gateway: Gateway,
     wakes: Arc<Wakes>,
-    pumps: Pumps,
+    pumps: Environments,
     services: Services,
     /// How often the pump is killed in an evening.
     kills: u32,
@@ -194,10 +194,10 @@ impl Room {
             ..shop.services()
         };
         let wakes = Arc::new(Wakes::default());
-        shop.aws.bring_wakes_to(&wakes)?;
+        shop.aws.bring_wakes(function::WAKES_QUEUE, "", &wakes);
         let sockets = function::start_all("ws-connections", SOCKETS, &gateway.sockets, services)?;
         let pumps = viewers.div_ceil(SHARD_SIZE) + 1;
-        let pumps = Pumps::start(pumps, &wakes, &shop.aws, services)?;
+        let pumps = Environments::start("stock-fanout", pumps, &wakes, &shop.aws, services)?;
         Ok(Self {
             shop,
             gateway,

@@ -12,8 +12,8 @@ use crate::{
     http::{self, Connection, Request},
 };
 
-/// The timeout of a function, the longest of the template; only a deadline that is told.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// The timeout of a function, the longest of the template. It is told as the deadline.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the environments of a run are given to do.
 pub trait Work: Send + Sync {

@@ -30,6 +30,7 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
         // Nothing is asked of Redis.
         redis_port: 1,
         connections: Some(address),
+        channels: &[],
     };
     let task = Task::Post {
         callback_url: services.callback_url(),

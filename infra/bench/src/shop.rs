@@ -139,6 +139,7 @@ impl Shop {
             payments: self.payments.address,
             redis_port: self.redis.port,
             connections: None,
+            channels: &[],
         }
     }
 

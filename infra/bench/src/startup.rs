@@ -32,6 +32,7 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
         payments: aws,
         redis_port: 1,
         connections: None,
+        channels: &[],
     };
     for name in function::ALL {
         let [cpu, wall] = ["cpu", "wall"].map(|time| format!("init.{name}.{time}_ms"));

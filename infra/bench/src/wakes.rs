@@ -1,5 +1,5 @@
-//! The wakes of rooms, brought to `stock-fanout` as the event source mapping of the template brings them: one an invocation,
-//! after their delay, and again when an environment has failed them or died with them.
+//! Wakes, of rooms or of channels, brought to their function as the event source mapping of the template brings them: one an
+//! invocation, after their delay, and again when an environment has failed them or died with them.
 
 use std::{
     collections::HashMap,
@@ -17,12 +17,11 @@ use crate::{
     aws::Aws,
     function::{self, Services},
     process::Process,
-    runtime_api::{self, Work},
+    runtime_api::{self, TIMEOUT, Work},
 };
 
-/// When a message comes again that nobody has dealt with: the queue's visibility timeout.
+/// When a message comes again that nobody has dealt with: the visibility timeout of all these queues.
 const VISIBILITY: Duration = Duration::from_secs(360);
-const NAME: &str = "stock-fanout";
 
 /// The queue.
 #[derive(Default)]
@@ -39,10 +38,14 @@ struct State {
     /// By the number of an invocation, the message and how often it was handed out.
     in_flight: HashMap<usize, (usize, u32)>,
     invocations: usize,
+    /// What has this in it is kept back.
+    held: Option<&'static str>,
+    /// What is to come later never comes.
+    only_now: bool,
     failure: Option<String>,
 }
 
-/// One environment of the pump.
+/// One environment of a function.
 struct Environment {
     wakes: Arc<Wakes>,
     aws: Aws,
@@ -51,8 +54,9 @@ struct Environment {
     dead: AtomicBool,
 }
 
-/// The environments of the pump, which may be killed.
-pub struct Pumps {
+/// The environments of a function, which may be killed.
+pub struct Environments {
+    name: &'static str,
     wakes: Arc<Wakes>,
     aws: Aws,
     services: Services,
@@ -60,9 +64,35 @@ pub struct Pumps {
 }
 
 impl Wakes {
+    /// Without what is to come later.
+    pub fn only_now() -> Self {
+        Self {
+            state: Mutex::new(State {
+                only_now: true,
+                ..State::default()
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// From now on what has this in it is kept back; with `None`, nothing is any more.
+    pub fn hold(&self, text: Option<&'static str>) {
+        self.lock().held = text;
+        self.changed.notify_all();
+    }
+
+    /// Whether nobody has anything to do, unless it is for later or kept back.
+    pub fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.in_flight.is_empty() && state.first().is_none_or(|(_, due)| due > Instant::now())
+    }
+
     /// A message was sent, to come after `delay`.
     pub fn add(&self, body: String, delay: Duration) {
         let mut state = self.lock();
+        if state.only_now && !delay.is_zero() {
+            return;
+        }
         let number = state.bodies.len();
         state.bodies.push(body);
         state.waiting.push((Instant::now() + delay, number, 1));
@@ -90,9 +120,7 @@ impl Wakes {
                 return None;
             }
             let now = Instant::now();
-            let first = state.waiting.iter().enumerate();
-            let first = first.min_by_key(|(_, (due, ..))| *due);
-            let pause = match first.map(|(place, (due, ..))| (place, *due)) {
+            let pause = match state.first() {
                 Some((place, due)) if due <= now => {
                     let (_, message, receives) = state.waiting.swap_remove(place);
                     let number = state.invocations;
@@ -124,6 +152,20 @@ impl Wakes {
     }
 }
 
+impl State {
+    /// The place of what comes next, and when.
+    fn first(&self) -> Option<(usize, Instant)> {
+        let is_held = |message: usize| {
+            self.held
+                .is_some_and(|text| self.bodies[message].contains(text))
+        };
+        let free = self.waiting.iter().enumerate();
+        free.filter(|(_, (_, message, _))| !is_held(*message))
+            .map(|(place, (due, ..))| (place, *due))
+            .min_by_key(|(_, due)| *due)
+    }
+}
+
 fn receipt_handle(message: usize, receives: u32) -> String {
     format!("AQEB-wake-{message}-{receives}")
 }
@@ -142,7 +184,7 @@ fn event(message: usize, receives: u32, body: &str) -> String {
         "messageAttributes": {},
         "md5OfBody": "00000000000000000000000000000000",
         "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:ap-northeast-2:123456789012:bench-room-wake",
+        "eventSourceARN": "arn:aws:sqs:ap-northeast-2:123456789012:bench-wakes",
         "awsRegion": "ap-northeast-2",
     }] })
     .to_string()
@@ -164,8 +206,11 @@ impl Work for Environment {
         (number, event)
     }
 
-    fn answered(&self, number: usize, body: &[u8], _latency: Duration) -> Result<()> {
+    fn answered(&self, number: usize, body: &[u8], latency: Duration) -> Result<()> {
         *self.current() = None;
+        if latency > TIMEOUT {
+            return Err(format!("an invocation took {} s", latency.as_secs()).into());
+        }
         let response: Value = serde_json::from_slice(body)?;
         let failures = response["batchItemFailures"].as_array();
         if failures.is_some_and(|failures| !failures.is_empty()) {
@@ -185,19 +230,32 @@ impl Work for Environment {
     }
 }
 
-impl Pumps {
-    /// Starts as many, for the wakes that are sent to `aws`.
-    pub fn start(count: usize, wakes: &Arc<Wakes>, aws: &Aws, services: Services) -> Result<Self> {
-        let mut pumps = Self {
+impl Environments {
+    /// Starts as many of the function of this name, for wakes that are sent to `aws`.
+    pub fn start(
+        name: &'static str,
+        count: usize,
+        wakes: &Arc<Wakes>,
+        aws: &Aws,
+        services: Services,
+    ) -> Result<Self> {
+        let mut environments = Self {
+            name,
             wakes: Arc::clone(wakes),
             aws: aws.clone(),
             services,
             running: Vec::with_capacity(count),
         };
         for _ in 0..count {
-            pumps.start_one()?;
+            environments.start_one()?;
         }
-        Ok(pumps)
+        Ok(environments)
+    }
+
+    /// Resident memory of all of them, in MiB.
+    pub fn resident_mib(&self) -> Result<f64> {
+        let each = self.running.iter();
+        each.map(|(process, _)| process.resident_mib()).sum()
     }
 
     fn start_one(&mut self) -> Result<()> {
@@ -208,12 +266,12 @@ impl Pumps {
             dead: AtomicBool::new(false),
         });
         let work: Arc<dyn Work> = Arc::<Environment>::clone(&environment);
-        let process = function::start(NAME, runtime_api::start(work)?, self.services)?;
+        let process = function::start(self.name, runtime_api::start(work)?, self.services)?;
         self.running.push((process, environment));
         Ok(())
     }
 
-    /// Kills whichever is pumping where it stands, and starts another in its place; tells whether there was one. Its wake
+    /// Kills whichever is at work where it stands, and starts another in its place; tells whether there was one. Its wake
     /// comes again when its visibility timeout is over, as one does whose function has crashed.
     pub fn kill_the_busy(&mut self) -> Result<bool> {
         let busy = |(_, environment): &(Process, Arc<Environment>)| environment.current().is_some();

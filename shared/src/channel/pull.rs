@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use metrics::counter;
 use tokio::time::Instant;
 
@@ -55,8 +55,10 @@ const HOT: Duration = Duration::from_secs(60);
 const MOST_UNITS: u32 = 10_000;
 /// The longest payload that is kept, in bytes; DynamoDB takes 400 KB an item.
 const LONGEST_RAW: usize = 64 * 1024;
-/// Quarantined lines and unconfirmed ones that a run tries again.
+/// Quarantined lines that a run tries again.
 const TRIED_AGAIN: i32 = 100;
+/// Lines that are written down at the same time.
+const TOGETHER: usize = 8;
 /// Credentials that expire sooner are told of.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// The same of those that every use renews.
@@ -131,6 +133,8 @@ enum Known {
 struct Brought {
     sold: bool,
     touched: BTreeSet<(ProductId, Source)>,
+    /// Units that are new, which their channel has counted down itself.
+    counted_down: BTreeMap<ProductId, u64>,
     unconfirmed: Vec<LineRecord>,
     /// Their buyers ask to cancel them.
     asked: Vec<LineRecord>,
@@ -181,12 +185,13 @@ impl Pull {
         port: &dyn Marketplace,
     ) -> Result<Result<Option<Duration>, Failure>, Error> {
         let deadline = Instant::now() + TIME;
-        let mut sold = self.try_quarantined_again(channel, port).await?;
-        if let Err(failure) = self.confirm_again(channel, port).await? {
-            return Ok(Err(failure));
-        }
+        let mut sold = self.try_quarantined_again(channel).await?;
         let mut state = self.catalog.pull_state(channel).await?;
         let started = clock::now();
+        // What one confirmation takes is confirmed at once. More is a rush: it is kept in mind until everything that was sold is in
+        // the ledger, because until then the other channels show units that are gone.
+        let at_once = port.limits().confirm_batch;
+        let mut unconfirmed = if state.page.is_some() { at_once } else { 0 };
         loop {
             if Instant::now() >= deadline {
                 return Ok(Ok(Some(Duration::ZERO)));
@@ -201,10 +206,21 @@ impl Pull {
             };
             let brought = self.import(channel, lines).boxed().await?;
             sold |= brought.sold;
+<<<<<<< HEAD
             match self.answer(channel, port, brought).boxed().await? {
                 // What was agreed to is given back by a pull that finds it cancelled.
                 Ok(agreed) => sold |= agreed,
                 Err(failure) => return Ok(Err(failure)),
+=======
+            unconfirmed += brought.unconfirmed.len();
+            if unconfirmed > at_once {
+                self.keep_all_in_mind(channel, brought.unconfirmed).await?;
+            } else if let Err(failure) = self
+                .confirm(channel, port, brought.unconfirmed, Known::New)
+                .await?
+            {
+                return Ok(Err(failure));
+>>>>>>> bench
             }
             let is_done = next.is_none();
             let next = if is_done {
@@ -233,6 +249,11 @@ impl Pull {
             if is_done && window.to >= started {
                 break;
             }
+        }
+        match self.confirm_again(channel, port, deadline).await? {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(Some(Duration::ZERO))),
+            Err(failure) => return Ok(Err(failure)),
         }
         self.look_at_credentials(channel, port, state).await?;
         Ok(Ok(sold.then_some(HOT)))
@@ -361,7 +382,7 @@ impl Pull {
         for outcome in ledger.import(&new, now).await {
             match outcome {
                 Ok(Imported::Now(record)) => {
-                    self.came(channel, &record, &mut brought).await?;
+                    self.came(channel, &record, &mut brought).await;
                 }
                 Ok(Imported::Already(record)) => {
                     if let Some(line) = lines.iter().find(|line| line.key == record.key) {
@@ -371,6 +392,16 @@ impl Pull {
                 Err(error) => failed = Some(error),
             }
         }
+        for (product, units) in &brought.counted_down {
+            self.catalog
+                .change_shown(product, channel, |state| {
+                    let unexplained = state.uncollected.min(*units);
+                    state.uncollected -= unexplained;
+                    let rest = units - unexplained;
+                    state.units = state.units.map(|shown| shown.saturating_sub(rest));
+                })
+                .await?;
+        }
         for (product, source) in &brought.touched {
             self.fence.follow(source, product, now).await?;
         }
@@ -378,12 +409,7 @@ impl Pull {
     }
 
     /// A line has entered the ledger.
-    async fn came(
-        &self,
-        channel: &str,
-        record: &LineRecord,
-        brought: &mut Brought,
-    ) -> Result<(), Error> {
+    async fn came(&self, channel: &str, record: &LineRecord, brought: &mut Brought) {
         let units = u64::from(record.ordered - record.cancelled);
         counter!("channel_units_sold", "channel" => channel.to_owned()).increment(units);
         brought.sold = true;
@@ -391,15 +417,8 @@ impl Pull {
             let place = (record.product_id.clone(), taken.source.clone());
             brought.touched.insert(place);
         }
-        // The marketplace has counted these down itself.
-        self.catalog
-            .change_shown(&record.product_id, channel, |state| {
-                let unexplained = state.uncollected.min(units);
-                state.uncollected -= unexplained;
-                let rest = units - unexplained;
-                state.units = state.units.map(|shown| shown.saturating_sub(rest));
-            })
-            .await?;
+        let counted_down = &mut brought.counted_down;
+        *counted_down.entry(record.product_id.clone()).or_default() += units;
         if record.oversold > 0 {
             count("channel_units_oversold", channel, record.oversold.into());
             let alert = Alert::Oversold {
@@ -409,8 +428,14 @@ impl Pull {
             };
             self.alerts.tell(channel, &alert).await;
         }
+<<<<<<< HEAD
         brought.note(record.clone());
         Ok(())
+=======
+        if record.state == LineState::Paid {
+            brought.unconfirmed.push(record.clone());
+        }
+>>>>>>> bench
     }
 
     /// A line is in the ledger already: what was cancelled since goes back.
@@ -468,11 +493,7 @@ impl Pull {
     }
 
     /// Lines of items that nobody had listed are imported once somebody has. Returns whether some were.
-    async fn try_quarantined_again(
-        &self,
-        channel: &str,
-        port: &dyn Marketplace,
-    ) -> Result<bool, Error> {
+    async fn try_quarantined_again(&self, channel: &str) -> Result<bool, Error> {
         let entries = self.catalog.quarantined(channel, TRIED_AGAIN).await?;
         let lines: Vec<OrderLine> = entries.into_iter().filter_map(|entry| entry.line).collect();
         let items: BTreeSet<ItemId> = lines.iter().map(|line| line.item.clone()).collect();
@@ -487,11 +508,14 @@ impl Pull {
         }
         let keys: Vec<String> = listed.iter().map(|line| line.key.clone()).collect();
         let brought = self.import_lines(channel, listed).await?;
+        // They are confirmed at the end of the pull that follows.
+        self.keep_all_in_mind(channel, brought.unconfirmed).await?;
         for record in self.fence.ledger.lines(channel, &keys).await? {
             self.catalog
                 .release_quarantined(channel, &record.key)
                 .await?;
         }
+<<<<<<< HEAD
         let sold = brought.sold;
         // What cannot be answered now is kept in mind; the pull that follows says why.
         drop(self.answer(channel, port, brought).await?);
@@ -499,16 +523,51 @@ impl Pull {
     }
 
     /// Lines that the channel could not be told of earlier.
+=======
+        Ok(brought.sold)
+    }
+
+    /// Lines that were not confirmed earlier, until the run's time is over. Returns whether each was tried.
+>>>>>>> bench
     async fn confirm_again(
         &self,
         channel: &str,
         port: &dyn Marketplace,
-    ) -> Result<Result<(), Failure>, Error> {
-        let entries = self.catalog.unconfirmed(channel, TRIED_AGAIN).await?;
-        let keys: Vec<String> = entries.into_iter().map(|entry| entry.key).collect();
-        if keys.is_empty() {
-            return Ok(Ok(()));
+        deadline: Instant,
+    ) -> Result<Result<bool, Failure>, Error> {
+        let batch = i32::try_from(port.limits().confirm_batch.max(1)).unwrap_or(i32::MAX);
+        let mut tried = BTreeSet::new();
+        let mut stuck = 0;
+        loop {
+            let most = batch.saturating_add(stuck);
+            let entries = self.catalog.unconfirmed(channel, most).await?;
+            let found = entries.len();
+            let mut keys: Vec<String> = entries.into_iter().map(|entry| entry.key).collect();
+            keys.retain(|key| !tried.contains(key));
+            if keys.is_empty() {
+                return Ok(Ok(true));
+            }
+            if Instant::now() >= deadline {
+                return Ok(Ok(false));
+            }
+            // Those that are there once more could not be confirmed this time either: beyond them are others.
+            stuck = i32::try_from(found).unwrap_or(i32::MAX);
+            let lines = self.fence.ledger.lines(channel, &keys).await?;
+            let (waiting, settled): (Vec<_>, Vec<_>) = lines
+                .into_iter()
+                .partition(|line| line.state == LineState::Paid);
+            for line in settled {
+                self.catalog.remove_unconfirmed(channel, &line.key).await?;
+            }
+            tried.extend(keys);
+            if let Err(failure) = self
+                .confirm(channel, port, waiting, Known::KeptInMind)
+                .await?
+            {
+                return Ok(Err(failure));
+            }
         }
+<<<<<<< HEAD
         let (mut waiting, mut asked) = (Vec::new(), Vec::new());
         for line in self.fence.ledger.lines(channel, &keys).await? {
             match line.state {
@@ -528,6 +587,8 @@ impl Pull {
         self.hear_requests(channel, port, asked, Known::KeptInMind)
             .await?;
         Ok(Ok(()))
+=======
+>>>>>>> bench
     }
 
     /// Confirms lines to their channel. Those that cannot be now are kept in mind.
@@ -605,6 +666,14 @@ impl Pull {
             since: clock::now(),
         };
         self.catalog.put_unconfirmed(channel, &entry).await
+    }
+
+    async fn keep_all_in_mind(&self, channel: &str, lines: Vec<LineRecord>) -> Result<(), Error> {
+        stream::iter(lines)
+            .map(|line| async move { self.keep_in_mind(channel, &line).await })
+            .buffer_unordered(TOGETHER)
+            .try_collect()
+            .await
     }
 
     /// Cancels what of a line is not there. The units are given back when the channel says that it is cancelled.

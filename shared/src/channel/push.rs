@@ -235,7 +235,7 @@ impl Push {
             if let Some(until) = circuit.open_until.filter(|_| circuit.is_open(clock::now())) {
                 break Some(until.since(clock::now()));
             }
-            let due = match self
+            let mut due = match self
                 .backlog
                 .next(channel, &token, TOGETHER, clock::now())
                 .await?
@@ -244,9 +244,11 @@ impl Push {
                 Turn::Other => return Ok(()),
                 Turn::Mine(due) => due,
             };
-            if due.is_empty() {
+            let Some(first) = due.first().map(Due::urgency) else {
                 break None;
-            }
+            };
+            // A number that goes up waits for those that go down, also for the ones in hand.
+            due.retain(|due| due.urgency() == first);
             if Instant::now() >= deadline {
                 break Some(Duration::ZERO);
             }

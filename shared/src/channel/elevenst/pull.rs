@@ -1,9 +1,13 @@
 //! Walks a window: every list of it, slice by slice. A list has no pages: it returns all of its window at once, so a slice is what
-//! bounds how much is in memory.
+//! bounds how much is in memory. How the lines of a slice stand is looked up for some orders at a time, because that takes calls:
+//! a slice with many is asked for again, and gone on with behind the last of them.
 //!
 //! A line only moves forward through the lists, and they are asked in that order: one that moves meanwhile is met again, not missed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     super::{Failure, ItemId, LineState, OrderLine, Page, Pulled, Window, korea, quota::Urgency},
@@ -15,8 +19,10 @@ use super::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// A list has some hundred lines in it at a large seller; each slice of each list is a call.
-const SLICE: Duration = Duration::from_secs(6 * 3_600);
+const SLICE: Duration = Duration::from_secs(2 * 3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// Ten calls to look them up.
+const ORDERS_OF_A_PAGE: usize = 1_000;
 /// Nobody buys more of a thing in one line.
 const MOST_ORDERED: u64 = 100_000;
 
@@ -69,22 +75,28 @@ impl List {
     }
 }
 
-/// Which slice of which list.
+/// Which slice of which list, and behind which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct At {
+struct At<'a> {
     list: usize,
     slice: u32,
+    after: Option<&'a str>,
 }
 
-impl At {
-    fn parse(page: Option<&str>) -> Option<Self> {
+impl<'a> At<'a> {
+    fn parse(page: Option<&'a str>) -> Option<Self> {
         let Some(page) = page else {
-            return Some(Self { list: 0, slice: 0 });
+            return Some(Self {
+                list: 0,
+                slice: 0,
+                after: None,
+            });
         };
-        let (list, slice) = page.split_once('.')?;
+        let mut parts = page.splitn(3, '.');
         Some(Self {
-            list: list.parse().ok()?,
-            slice: slice.parse().ok()?,
+            list: parts.next()?.parse().ok()?,
+            slice: parts.next()?.parse().ok()?,
+            after: parts.next(),
         })
     }
 
@@ -96,22 +108,42 @@ impl At {
     }
 
     fn next(self, was_last_slice: bool) -> Option<String> {
-        let next = if was_last_slice {
-            Self {
-                list: self.list + 1,
-                slice: 0,
-            }
+        let (list, slice) = if was_last_slice {
+            (self.list + 1, 0)
         } else {
-            Self {
-                list: self.list,
-                slice: self.slice + 1,
-            }
+            (self.list, self.slice + 1)
         };
-        (next.list < List::ALL.len()).then(|| format!("{}.{}", next.list, next.slice))
+        (list < List::ALL.len()).then(|| format!("{list}.{slice}"))
+    }
+
+    /// The rest of the slice, behind this order.
+    fn rest(self, last: &str) -> String {
+        format!("{}.{}.{last}", self.list, self.slice)
+    }
+
+    /// Takes what belongs to this page of the slice's rows. Returns its orders, and whether there are more behind them.
+    fn cut(self, rows: &mut Vec<Row>) -> (Vec<String>, bool) {
+        let is_behind = |order: &str| self.after.is_none_or(|after| order > after);
+        let numbers = rows.iter().filter_map(|row| row.text("ordNo"));
+        let behind: BTreeSet<&str> = numbers.filter(|order| is_behind(order)).collect();
+        let orders: Vec<String> = behind
+            .iter()
+            .take(ORDERS_OF_A_PAGE)
+            .map(|order| (*order).to_owned())
+            .collect();
+        let is_cut = behind.len() > orders.len();
+        rows.retain(|row| match row.text("ordNo") {
+            Some(order) => orders
+                .binary_search_by(|known| known.as_str().cmp(order))
+                .is_ok(),
+            // Whatever it is, it is told of once.
+            None => self.after.is_none(),
+        });
+        (orders, is_cut)
     }
 }
 
-/// A page: one slice of one list.
+/// A page: one slice of one list, or some orders of it.
 pub(super) async fn page(
     calls: &Calls,
     window: Window,
@@ -122,20 +154,20 @@ pub(super) async fn page(
     let at = At::parse(page).ok_or_else(unknown)?;
     let list = *List::ALL.get(at.list).ok_or_else(unknown)?;
     let (slice, is_last) = at.slice_of(list, window).ok_or_else(unknown)?;
-    let rows = calls.orders(&list.path(slice), urgency).await?;
-    let mut orders: Vec<&str> = rows.iter().filter_map(|row| row.text("ordNo")).collect();
-    orders.sort_unstable();
-    orders.dedup();
-    let standings = lookup::standings(calls, &orders, urgency).await?;
+    let mut rows = calls.orders(&list.path(slice), urgency).await?;
+    let (orders, is_cut) = at.cut(&mut rows);
+    let numbers: Vec<&str> = orders.iter().map(String::as_str).collect();
+    let standings = lookup::standings(calls, &numbers, urgency).await?;
     let lines = match list {
         List::Paid => bought(&rows, LineState::Paid, &standings),
         List::Confirmed | List::Shipping => bought(&rows, LineState::Confirmed, &standings),
         List::CancelRequests | List::Cancelled => cancelled(&rows, list, &standings),
     };
-    Ok(Page {
-        lines,
-        next: at.next(is_last),
-    })
+    let next = match orders.last() {
+        Some(last) if is_cut => Some(at.rest(last)),
+        Some(_) | None => at.next(is_last),
+    };
+    Ok(Page { lines, next })
 }
 
 fn key(row: &Row) -> Option<String> {
@@ -342,7 +374,7 @@ mod tests {
     fn a_window_is_walked_list_by_list_in_slices_without_a_gap() {
         let window = Window {
             from: at("2026-11-20T09:58:30+09:00"),
-            to: at("2026-11-20T16:30:10+09:00"),
+            to: at("2026-11-20T12:30:10+09:00"),
         };
         let (mut page, mut paths) = (None::<String>, Vec::new());
         loop {
@@ -358,14 +390,14 @@ mod tests {
         assert_eq!(
             paths,
             [
-                "/rest/ordservices/complete/202611200958/202611201559",
-                "/rest/ordservices/complete/202611201558/202611201631",
-                "/rest/ordservices/packaging/202611200958/202611201559",
-                "/rest/ordservices/packaging/202611201558/202611201631",
-                "/rest/ordservices/shipping/202611200958/202611201559",
-                "/rest/ordservices/shipping/202611201558/202611201631",
-                "/rest/claimservice/cancelorders/202611200958/202611201631",
-                "/rest/claimservice/canceledorders/202611200958/202611201631",
+                "/rest/ordservices/complete/202611200958/202611201159",
+                "/rest/ordservices/complete/202611201158/202611201231",
+                "/rest/ordservices/packaging/202611200958/202611201159",
+                "/rest/ordservices/packaging/202611201158/202611201231",
+                "/rest/ordservices/shipping/202611200958/202611201159",
+                "/rest/ordservices/shipping/202611201158/202611201231",
+                "/rest/claimservice/cancelorders/202611200958/202611201231",
+                "/rest/claimservice/canceledorders/202611200958/202611201231",
             ]
         );
         for odd in ["", "x.1", "0", "9.0"] {
@@ -374,6 +406,40 @@ mod tests {
                 "{odd}"
             );
         }
+    }
+
+    #[test]
+    fn a_slice_with_many_orders_is_gone_through_some_at_a_time() {
+        let count = 2 * ORDERS_OF_A_PAGE + 1;
+        // Two lines an order, in no order, and a row that nobody can tell.
+        let mut orders: Vec<String> = (0..count)
+            .rev()
+            .flat_map(|number| {
+                [1, 2].map(|seq| {
+                    format!(
+                        "<ns2:order><ordNo>2026112{number:010}</ordNo><ordPrdSeq>{seq}</ordPrdSeq></ns2:order>"
+                    )
+                })
+            })
+            .collect();
+        orders.push("<ns2:order><ordPrdSeq>1</ordPrdSeq></ns2:order>".to_owned());
+        let list = format!("<ns2:orders>{}</ns2:orders>", orders.concat());
+        let (mut page, mut met) = (Some("0.3".to_owned()), Vec::new());
+        let mut pages = 0;
+        while let Some(name) = page.take() {
+            let at = At::parse(Some(&name)).expect("a page");
+            assert_eq!((at.list, at.slice), (0, 3), "{name}");
+            let mut rows = rows(&list).expect("a list");
+            let (orders, is_cut) = at.cut(&mut rows);
+            assert!(orders.len() <= ORDERS_OF_A_PAGE);
+            met.extend(rows.iter().map(|row| row.raw.clone()));
+            page = orders.last().filter(|_| is_cut).map(|last| at.rest(last));
+            pages += 1;
+        }
+        assert_eq!((pages, met.len()), (3, 2 * count + 1));
+        met.sort_unstable();
+        met.dedup();
+        assert_eq!(met.len(), 2 * count + 1, "each once");
     }
 
     #[test]
