@@ -133,8 +133,8 @@ enum Known {
 struct Brought {
     sold: bool,
     touched: BTreeSet<(ProductId, Source)>,
-    /// Units that are new, which their channel has counted down itself.
-    counted_down: BTreeMap<ProductId, u64>,
+    /// What is new, which their channel has counted down itself: units, and since when they were paid.
+    counted_down: BTreeMap<ProductId, (u64, Timestamp)>,
     unconfirmed: Vec<LineRecord>,
     /// Their buyers ask to cancel them.
     asked: Vec<LineRecord>,
@@ -206,21 +206,15 @@ impl Pull {
             };
             let brought = self.import(channel, lines).boxed().await?;
             sold |= brought.sold;
-<<<<<<< HEAD
-            match self.answer(channel, port, brought).boxed().await? {
-                // What was agreed to is given back by a pull that finds it cancelled.
-                Ok(agreed) => sold |= agreed,
-                Err(failure) => return Ok(Err(failure)),
-=======
             unconfirmed += brought.unconfirmed.len();
             if unconfirmed > at_once {
-                self.keep_all_in_mind(channel, brought.unconfirmed).await?;
-            } else if let Err(failure) = self
-                .confirm(channel, port, brought.unconfirmed, Known::New)
-                .await?
-            {
-                return Ok(Err(failure));
->>>>>>> bench
+                self.keep_all_in_mind(channel, brought).await?;
+            } else {
+                match self.answer(channel, port, brought).boxed().await? {
+                    // What was agreed to is given back by a pull that finds it cancelled.
+                    Ok(agreed) => sold |= agreed,
+                    Err(failure) => return Ok(Err(failure)),
+                }
             }
             let is_done = next.is_none();
             let next = if is_done {
@@ -392,12 +386,16 @@ impl Pull {
                 Err(error) => failed = Some(error),
             }
         }
-        for (product, units) in &brought.counted_down {
+        for (product, (units, since)) in &brought.counted_down {
             self.catalog
                 .change_shown(product, channel, |state| {
                     let unexplained = state.uncollected.min(*units);
                     state.uncollected -= unexplained;
                     let rest = units - unexplained;
+                    // A number that we wrote after the sale did not know of it, if it was not missing before: then it shows more
+                    // than is kept here.
+                    let before = |at| *since <= at + CLOCKS_APART;
+                    state.doubtful |= rest > 0 && state.at.is_some_and(before);
                     state.units = state.units.map(|shown| shown.saturating_sub(rest));
                 })
                 .await?;
@@ -417,8 +415,13 @@ impl Pull {
             let place = (record.product_id.clone(), taken.source.clone());
             brought.touched.insert(place);
         }
-        let counted_down = &mut brought.counted_down;
-        *counted_down.entry(record.product_id.clone()).or_default() += units;
+        let paid_at = record.paid_at.unwrap_or(Timestamp::from_millis(0));
+        let counted_down = brought
+            .counted_down
+            .entry(record.product_id.clone())
+            .or_insert((0, paid_at));
+        counted_down.0 += units;
+        counted_down.1 = counted_down.1.min(paid_at);
         if record.oversold > 0 {
             count("channel_units_oversold", channel, record.oversold.into());
             let alert = Alert::Oversold {
@@ -428,14 +431,7 @@ impl Pull {
             };
             self.alerts.tell(channel, &alert).await;
         }
-<<<<<<< HEAD
         brought.note(record.clone());
-        Ok(())
-=======
-        if record.state == LineState::Paid {
-            brought.unconfirmed.push(record.clone());
-        }
->>>>>>> bench
     }
 
     /// A line is in the ledger already: what was cancelled since goes back.
@@ -508,27 +504,18 @@ impl Pull {
         }
         let keys: Vec<String> = listed.iter().map(|line| line.key.clone()).collect();
         let brought = self.import_lines(channel, listed).await?;
-        // They are confirmed at the end of the pull that follows.
-        self.keep_all_in_mind(channel, brought.unconfirmed).await?;
+        let sold = brought.sold;
+        // Their channel is told at the end of the pull that follows.
+        self.keep_all_in_mind(channel, brought).await?;
         for record in self.fence.ledger.lines(channel, &keys).await? {
             self.catalog
                 .release_quarantined(channel, &record.key)
                 .await?;
         }
-<<<<<<< HEAD
-        let sold = brought.sold;
-        // What cannot be answered now is kept in mind; the pull that follows says why.
-        drop(self.answer(channel, port, brought).await?);
         Ok(sold)
     }
 
-    /// Lines that the channel could not be told of earlier.
-=======
-        Ok(brought.sold)
-    }
-
-    /// Lines that were not confirmed earlier, until the run's time is over. Returns whether each was tried.
->>>>>>> bench
+    /// Lines that the channel was not told of earlier, until the run's time is over. Returns whether each was tried.
     async fn confirm_again(
         &self,
         channel: &str,
@@ -552,12 +539,15 @@ impl Pull {
             }
             // Those that are there once more could not be confirmed this time either: beyond them are others.
             stuck = i32::try_from(found).unwrap_or(i32::MAX);
-            let lines = self.fence.ledger.lines(channel, &keys).await?;
-            let (waiting, settled): (Vec<_>, Vec<_>) = lines
-                .into_iter()
-                .partition(|line| line.state == LineState::Paid);
-            for line in settled {
-                self.catalog.remove_unconfirmed(channel, &line.key).await?;
+            let (mut waiting, mut asked) = (Vec::new(), Vec::new());
+            for line in self.fence.ledger.lines(channel, &keys).await? {
+                match line.state {
+                    LineState::Paid => waiting.push(line),
+                    LineState::CancelRequested => asked.push(line),
+                    LineState::Confirmed | LineState::Cancelled => {
+                        self.catalog.remove_unconfirmed(channel, &line.key).await?;
+                    }
+                }
             }
             tried.extend(keys);
             if let Err(failure) = self
@@ -566,29 +556,9 @@ impl Pull {
             {
                 return Ok(Err(failure));
             }
+            self.hear_requests(channel, port, asked, Known::KeptInMind)
+                .await?;
         }
-<<<<<<< HEAD
-        let (mut waiting, mut asked) = (Vec::new(), Vec::new());
-        for line in self.fence.ledger.lines(channel, &keys).await? {
-            match line.state {
-                LineState::Paid => waiting.push(line),
-                LineState::CancelRequested => asked.push(line),
-                LineState::Confirmed | LineState::Cancelled => {
-                    self.catalog.remove_unconfirmed(channel, &line.key).await?;
-                }
-            }
-        }
-        let confirmed = self
-            .confirm(channel, port, waiting, Known::KeptInMind)
-            .await?;
-        if confirmed.is_err() {
-            return Ok(confirmed);
-        }
-        self.hear_requests(channel, port, asked, Known::KeptInMind)
-            .await?;
-        Ok(Ok(()))
-=======
->>>>>>> bench
     }
 
     /// Confirms lines to their channel. Those that cannot be now are kept in mind.
@@ -668,8 +638,8 @@ impl Pull {
         self.catalog.put_unconfirmed(channel, &entry).await
     }
 
-    async fn keep_all_in_mind(&self, channel: &str, lines: Vec<LineRecord>) -> Result<(), Error> {
-        stream::iter(lines)
+    async fn keep_all_in_mind(&self, channel: &str, brought: Brought) -> Result<(), Error> {
+        stream::iter(brought.unconfirmed.into_iter().chain(brought.asked))
             .map(|line| async move { self.keep_in_mind(channel, &line).await })
             .buffer_unordered(TOGETHER)
             .try_collect()
