@@ -10,5 +10,7 @@ mod flow;
 mod history;
 mod import;
 mod mall;
+mod pace;
 mod shop;
 mod smartstore;
+mod trouble;

@@ -49,6 +49,8 @@ const MOST_UNITS: u32 = 10_000;
 const LONGEST_RAW: usize = 64 * 1024;
 /// Quarantined lines and unconfirmed ones that a run tries again.
 const TRIED_AGAIN: i32 = 100;
+/// A marketplace's clock may be this far from ours: farther away it takes no signature of ours.
+const CLOCKS_APART: Duration = Duration::from_secs(300);
 /// Credentials that expire sooner are told of.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3_600);
 
@@ -352,12 +354,18 @@ impl Pull {
             let place = (record.product_id.clone(), taken.source.clone());
             brought.touched.insert(place);
         }
-        // The marketplace has counted these down itself.
+        // The marketplace has counted these down itself. A number that we wrote after the sale did not know of it, if it was not missing
+        // before: then it shows more than is kept here.
         self.catalog
             .change_shown(&record.product_id, channel, |state| {
                 let unexplained = state.uncollected.min(units);
                 state.uncollected -= unexplained;
                 let rest = units - unexplained;
+                let before = |at| {
+                    let paid_at = record.paid_at;
+                    paid_at.is_none_or(|paid_at| paid_at <= at + CLOCKS_APART)
+                };
+                state.doubtful |= rest > 0 && state.at.is_some_and(before);
                 state.units = state.units.map(|shown| shown.saturating_sub(rest));
             })
             .await?;

@@ -99,6 +99,7 @@ impl Push {
 
     /// What a schedule asks for, every minute: whatever waits goes on, whoever forgot it.
     async fn tick(&self) -> Result<(), Error> {
+        self.backlog.look_again().await?;
         self.spread().await?;
         for channel in self.ports.names() {
             let (waiting, due) = self.backlog.waiting(channel, clock::now()).await?;
@@ -141,6 +142,7 @@ impl Push {
                 self.backlog.add(channel, products, clock::now()).await?;
                 self.wake(channel).await?;
             }
+            self.backlog.looked_at(&moved).await?;
             if Instant::now() >= deadline {
                 return self.wakes.send(&SyncWake::Moved).await;
             }
@@ -171,7 +173,9 @@ impl Push {
                 .map_or(0, |product| product.list_price);
             let price = price_to_ask(listing, list_price, 0, limits.price_step);
             let suspicion = match state.units {
-                Some(units) if units > target => Suspicion::Differs(Urgency::Down),
+                Some(units) if units > target || state.doubtful => {
+                    Suspicion::Differs(Urgency::Down)
+                }
                 Some(units)
                     if units == target && state.price.is_none_or(|known| known == price) =>
                 {
@@ -396,7 +400,7 @@ impl Push {
         if urgency == Urgency::Sweep && state.units.is_some_and(|known| known != shown.units) {
             counter!("channel_drift", "channel" => listing.channel.clone()).increment(1);
         }
-        let mut seen = shown.clone();
+        let (mut seen, mut is_sure) = (shown.clone(), true);
         if shown.units != units || (!shown.on_sale && units > 0) {
             let write = StockWrite {
                 item: listing.item.clone(),
@@ -408,8 +412,8 @@ impl Push {
                     urgency.max(Urgency::Up)
                 },
             };
-            seen = match write_back(port, &write).await {
-                Ok(seen) => seen,
+            (seen, is_sure) = match write_back(port, &write).await {
+                Ok(back) => back,
                 Err(failure) => return Ok(Err(failure)),
             };
         }
@@ -444,7 +448,7 @@ impl Push {
                 "it shows more than was written".to_owned(),
             )));
         }
-        Ok(Ok(if uncollected > 0 || waits {
+        Ok(Ok(if uncollected > 0 || waits || !is_sure {
             Pushed::Again(RECHECK)
         } else {
             Pushed::Done
@@ -506,12 +510,16 @@ fn uncollected(state: &ShownState, shown: u64, pulled_to: Option<Timestamp>) -> 
     (before + missing, missing > 0 || before > 0)
 }
 
-/// Writes a number and reads it back; an outcome that is not known is what is read then.
-async fn write_back(port: &dyn Marketplace, write: &StockWrite) -> Result<Shown, Failure> {
-    match port.set_stock(write).await {
-        Ok(()) | Err(Failure::Unknown(_)) => port.read_item(&write.item, write.urgency).await,
-        Err(failure) => Err(failure),
-    }
+/// Writes a number and reads it back; an outcome that is not known is what is read then. It is not sure then: a write without an answer
+/// may be done yet, over a newer one.
+async fn write_back(port: &dyn Marketplace, write: &StockWrite) -> Result<(Shown, bool), Failure> {
+    let is_sure = match port.set_stock(write).await {
+        Ok(()) => true,
+        Err(Failure::Unknown(_)) => false,
+        Err(failure) => return Err(failure),
+    };
+    let seen = port.read_item(&write.item, write.urgency).await?;
+    Ok((seen, is_sure))
 }
 
 /// Prices go up on the channels first and then in the own store, and down the other way round: in between, no channel with a
