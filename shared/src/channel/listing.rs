@@ -143,6 +143,9 @@ pub struct ShownState {
     /// Whether a sale may have come between a look and the write after it, which then put its units up again.
     #[serde(default)]
     pub doubtful: bool,
+    /// When a write had no answer last: it may be done yet, over a newer one.
+    #[serde(default)]
+    pub lost_at: Option<Timestamp>,
     /// The price it showed, in won.
     #[serde(default)]
     pub price: Option<u64>,

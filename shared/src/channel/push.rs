@@ -46,6 +46,8 @@ const MOVED: isize = 64;
 const SWEEP_PAGE: i32 = 200;
 /// When a listing is looked at again whose units are not all explained.
 const RECHECK: Duration = Duration::from_secs(15);
+/// A write without an answer may be done so much later; until then its listing is looked at again.
+const LATE: Duration = Duration::from_secs(60);
 /// Events show up in a channel's feed so much after they happened: a pull has passed a moment when it is this far beyond it.
 const FEED_LAG: Duration = Duration::from_secs(5);
 /// When a push that failed is tried again, at first; doubled each time.
@@ -361,12 +363,14 @@ impl Push {
         let product = &listing.product_id;
         tracing::warn!(channel, product.id = %product, failure = %failure, "a push failed");
         let refused = matches!(failure, Failure::Refused(_));
+        let lost_at = matches!(failure, Failure::Unknown(_)).then(clock::now);
         let cause = failure.to_string();
         self.catalog
             .change_shown(product, channel, |state| {
                 state.error = Some(cause.clone());
                 state.failures = state.failures.saturating_add(1);
                 state.quarantined = refused;
+                state.lost_at = lost_at.or(state.lost_at);
             })
             .await?;
         if refused {
@@ -425,6 +429,8 @@ impl Push {
             Err(failure) => return Ok(Err(failure)),
         };
         let at = clock::now();
+        let lost_at = if is_sure { state.lost_at } else { Some(at) };
+        let lost_at = lost_at.filter(|lost_at| at < *lost_at + LATE);
         let uncollected = uncollected + sold_since;
         self.catalog
             .change_shown(&listing.product_id, &listing.channel, |state| {
@@ -433,6 +439,7 @@ impl Push {
                     uncollected,
                     price: price.or(state.price),
                     at: Some(at),
+                    lost_at,
                     ..ShownState::default()
                 };
             })
@@ -448,7 +455,7 @@ impl Push {
                 "it shows more than was written".to_owned(),
             )));
         }
-        Ok(Ok(if uncollected > 0 || waits || !is_sure {
+        Ok(Ok(if uncollected > 0 || waits || lost_at.is_some() {
             Pushed::Again(RECHECK)
         } else {
             Pushed::Done
@@ -510,16 +517,18 @@ fn uncollected(state: &ShownState, shown: u64, pulled_to: Option<Timestamp>) -> 
     (before + missing, missing > 0 || before > 0)
 }
 
-/// Writes a number and reads it back; an outcome that is not known is what is read then. It is not sure then: a write without an answer
-/// may be done yet, over a newer one.
+/// Writes a number and reads it back; an outcome that is not known is what is read then, and not sure.
 async fn write_back(port: &dyn Marketplace, write: &StockWrite) -> Result<(Shown, bool), Failure> {
     let is_sure = match port.set_stock(write).await {
         Ok(()) => true,
         Err(Failure::Unknown(_)) => false,
         Err(failure) => return Err(failure),
     };
-    let seen = port.read_item(&write.item, write.urgency).await?;
-    Ok((seen, is_sure))
+    match port.read_item(&write.item, write.urgency).await {
+        Ok(seen) => Ok((seen, is_sure)),
+        Err(failure) if is_sure => Err(failure),
+        Err(failure) => Err(Failure::Unknown(failure.to_string())),
+    }
 }
 
 /// Prices go up on the channels first and then in the own store, and down the other way round: in between, no channel with a
