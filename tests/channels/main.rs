@@ -2,6 +2,7 @@
 
 mod backlog;
 mod cafe24;
+mod care;
 mod coupang;
 mod desk;
 mod elevenst;

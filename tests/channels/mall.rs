@@ -121,6 +121,9 @@ impl Mall {
             .await;
         mall.does("coupang", "settings", json!({ "rate": 0, "errorBurst": 0 }))
             .await;
+        let unlimited = json!({ "bucket": 1_000_000, "quota": 1_000_000 });
+        mall.does("ownstore", "settings", json!({ "cafe24": unlimited }))
+            .await;
         mall
     }
 
