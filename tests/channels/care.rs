@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use axum::http::Method;
 use onepool::{
-    channel::{LineState, wake::SyncWake},
-    stock::Source,
+    catalog::Quarantined,
+    channel::{ItemId, LineState, OrderLine, wake::SyncWake},
+    clock,
+    stock::{Granted, Source},
 };
 use onepool_tests::CHANNELS;
 use serde_json::{Value, json};
@@ -248,4 +250,55 @@ async fn a_listing_that_is_refused_for_good_is_left_alone_until_somebody_lists_i
     mall.list("elevenst", shared(), 12_900, "list").await;
     mall.rest(false).await;
     assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 53)));
+}
+
+#[tokio::test]
+async fn a_line_that_another_list_told_more_of_is_left_to_nobody() {
+    let mall = Mall::open(50, shared()).await;
+    mall.buy("elevenst", 2).await.expect("it is there");
+    mall.minute().await;
+    let line = mall.shop.dynamodb.lines("elevenst").remove(0);
+    // As a list of claims shows it: without its stock number.
+    let met_first = OrderLine {
+        key: line.key.clone(),
+        order_no: line.order_no.clone(),
+        handle: line.handle.clone(),
+        item: ItemId {
+            option: None,
+            ..line.item.clone()
+        },
+        ordered: line.ordered,
+        cancelled: 0,
+        state: LineState::CancelRequested,
+        unit_price: 0,
+        paid_at: None,
+        raw: line.raw.clone(),
+    };
+    let entry = Quarantined {
+        key: line.key.clone(),
+        reason: "no listing has it".to_owned(),
+        since: clock::now(),
+        raw: line.raw.clone(),
+        line: Some(met_first),
+    };
+    let catalog = &mall.shop.catalog;
+    assert!(catalog.quarantine("elevenst", &entry).await.expect("keeps"));
+    mall.minute().await;
+    let kept = catalog.quarantined("elevenst", 10).await;
+    assert_eq!(kept.expect("answers"), []);
+    assert_eq!(mall.unsold(&Source::Pool).await, 48);
+}
+
+#[tokio::test]
+async fn the_gate_follows_the_ledgers_newest_row() {
+    let mall = Mall::open(50, shared()).await;
+    let mug = "mug".parse().expect("an id");
+    let row = mall.shop.ledger.stock_row(&mug, &Source::Pool).await;
+    let older = row.expect("answers").expect("a row");
+    mall.buy("coupang", 3).await.expect("it is there");
+    mall.minute().await;
+    let late = mall.shop.gate.grant(&older, clock::now()).await;
+    assert_eq!(late.expect("answers"), Granted::Current);
+    let product = mall.admin(Method::GET, "/products/mug", Value::Null).await;
+    assert_eq!(product["stock"]["available"], 47);
 }

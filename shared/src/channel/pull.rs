@@ -449,6 +449,10 @@ impl Pull {
     ) -> Result<bool, Error> {
         let entries = self.catalog.quarantined(channel, TRIED_AGAIN).await?;
         let lines: Vec<OrderLine> = entries.into_iter().filter_map(|entry| entry.line).collect();
+        if lines.is_empty() {
+            return Ok(false);
+        }
+        let keys: Vec<String> = lines.iter().map(|line| line.key.clone()).collect();
         let items: BTreeSet<ItemId> = lines.iter().map(|line| line.item.clone()).collect();
         let items: Vec<ItemId> = items.into_iter().collect();
         let products = self.catalog.products_of(channel, &items).await?;
@@ -456,11 +460,8 @@ impl Pull {
             .into_iter()
             .filter(|line| products.contains_key(&line.item))
             .collect();
-        if listed.is_empty() {
-            return Ok(false);
-        }
-        let keys: Vec<String> = listed.iter().map(|line| line.key.clone()).collect();
         let brought = self.import_lines(channel, listed).await?;
+        // Another list may have told more of a line than the one it was met in first.
         for record in self.fence.ledger.lines(channel, &keys).await? {
             self.catalog
                 .release_quarantined(channel, &record.key)
