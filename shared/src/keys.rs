@@ -103,6 +103,12 @@ impl Keys {
         format!("{}:moved", self.tag)
     }
 
+    /// Those of [`Keys::moved`] that somebody is looking at.
+    #[must_use]
+    pub fn looking(&self) -> String {
+        format!("{}:moved:looking", self.tag)
+    }
+
     /// While it is there, somebody was woken for [`Keys::moved`] a moment ago.
     #[must_use]
     pub fn moved_wake(&self) -> String {
@@ -195,6 +201,7 @@ mod tests {
         assert_eq!(keys.extended(&live), "{demo}:extended:live:b1");
         assert_eq!(keys.watermark(), "{demo}:watermark");
         assert_eq!(keys.moved(), "{demo}:moved");
+        assert_eq!(keys.looking(), "{demo}:moved:looking");
         assert_eq!(keys.moved_wake(), "{demo}:moved:wake");
         assert_eq!(keys.push_ready("coupang"), "{demo}:push:coupang");
         assert_eq!(keys.push_later("coupang"), "{demo}:push:coupang:later");

@@ -71,6 +71,7 @@ async fn numbers_that_go_down_overtake_those_that_go_up_and_sweeps_wait() {
         ("swept-and-down", Urgency::Sweep),
     ] {
         add(&backlog, product, Suspicion::Differs(urgency)).await;
+        clock::put_ahead(Duration::from_millis(10));
     }
     add(
         &backlog,

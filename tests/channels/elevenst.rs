@@ -376,3 +376,13 @@ async fn a_malformed_row_leaves_the_others_and_a_malformed_list_is_asked_for_aga
     let failure = market.pull(lately(), None, Urgency::Order).await;
     assert!(matches!(failure, Err(Failure::Later { .. })), "{failure:?}");
 }
+
+#[tokio::test]
+async fn a_gateways_page_in_place_of_a_stock_is_asked_for_again() {
+    let (fake, market) = fake().await;
+    list_mugs(&fake).await;
+    fake.fault(json!({ "on": "stck", "kind": "garbage_before_commit" }))
+        .await;
+    let read = market.read_item(&white(), Urgency::Down).await;
+    assert!(matches!(read, Err(Failure::Later { .. })), "{read:?}");
+}

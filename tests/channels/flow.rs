@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use onepool::{channel::wake::SyncWake, stock::Source};
-use onepool_tests::CHANNELS;
+use onepool_tests::{CHANNELS, Fault};
 use serde_json::{Value, json};
 
 use crate::mall::Mall;
@@ -222,4 +222,128 @@ async fn a_lowest_price_is_raised_before_the_own_store_and_never_below_it() {
         13_910,
         "on the marketplace's step, rounded up"
     );
+}
+
+/// What a marketplace calls the writing of a number.
+fn write_of(channel: &str) -> &'static str {
+    match channel {
+        "smartstore" => "option_stock",
+        "coupang" => "quantity",
+        "elevenst" => "stockqty",
+        _ => "set_inventory",
+    }
+}
+
+#[tokio::test]
+async fn a_sale_between_the_look_and_the_write_is_made_up_for_without_a_sweep() {
+    for channel in CHANNELS {
+        let mall = Mall::open(50, shared()).await;
+        let other = if channel == "coupang" {
+            "smartstore"
+        } else {
+            "coupang"
+        };
+        let (on, order) = (write_of(channel), mall.order(channel, 2));
+        let rule = json!({ "on": on, "kind": "order_before", "order": order });
+        mall.fault(channel, rule).await;
+        mall.buy(other, 3).await.expect("it is there");
+        mall.pull(other).await;
+        mall.deliver().await;
+        assert_eq!(
+            mall.shows(channel).await,
+            47,
+            "{channel}: the write did not know of the two"
+        );
+        mall.rest(false).await;
+        assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 45)));
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_is_done_late_over_a_newer_one_is_found_without_a_sweep() {
+    let mall = Mall::open(50, shared()).await;
+    let rule = json!({ "on": "quantity", "kind": "commit_later", "ms": 300 });
+    mall.fault("coupang", rule).await;
+    mall.buy("smartstore", 3).await.expect("it is there");
+    mall.pull("smartstore").await;
+    mall.deliver().await;
+    mall.buy("smartstore", 2).await.expect("it is there");
+    mall.pull("smartstore").await;
+    mall.deliver().await;
+    mall.pass(Duration::from_secs(20)).await;
+    mall.deliver().await;
+    // Then the first write is done.
+    let late = async {
+        loop {
+            let requests = mall.books("coupang", "requests").await;
+            let requests = requests["requests"].as_array().expect("requests").clone();
+            let running = |request: &Value| request["outcome"] == "running";
+            if !requests.iter().any(running) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    late.await;
+    mall.rest(false).await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 45)));
+}
+
+#[tokio::test]
+async fn a_move_is_not_forgotten_with_who_was_to_look_at_it() {
+    let mall = Mall::open(50, shared()).await;
+    for steps in 0..24 {
+        mall.stock(1).await;
+        mall.push_killed(SyncWake::Moved, steps).await;
+        mall.end_leases().await;
+        mall.minute().await;
+        let units = 51 + i64::try_from(steps).expect("few");
+        assert_eq!(
+            mall.all_show().await,
+            CHANNELS.map(|name| (name, units)),
+            "killed after {steps}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_number_is_changed_once_though_the_answer_is_lost() {
+    let mall = Mall::open(50, shared()).await;
+    mall.pass(Duration::from_secs(900)).await;
+    for channel in ["coupang", "smartstore"] {
+        mall.buy(channel, 2).await.expect("it is there");
+    }
+    mall.pull("smartstore").await;
+    mall.shop.wire.fail("PutItem", Fault::AnswerLost, 1);
+    mall.pull("coupang").await;
+    // Twice two less is what it should show now, and does not.
+    mall.deliver().await;
+    mall.rest(false).await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 46)));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_too_far_off_is_named_and_nothing_is_lost() {
+    for (place, channel, word) in [(0, "smartstore", "timestamp"), (1, "coupang", "clock")] {
+        for skew in [420_000, -420_000] {
+            let mall = Mall::open(20, shared()).await;
+            // A token that is good still needs no signature.
+            mall.pass(Duration::from_secs(4 * 3_600)).await;
+            mall.skew(channel, skew).await;
+            mall.buy(channel, 3).await.expect("it is there");
+            mall.buy("elevenst", 2).await.expect("it is there");
+            for _ in 0..4 {
+                mall.minute().await;
+            }
+            let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
+            let error = channels["channels"][place]["error"].as_str();
+            let error = error.unwrap_or_default().to_lowercase();
+            assert!(error.contains(word), "{channel}: {error:?}");
+            assert_eq!(mall.shows("ownstore").await, 18, "the others go on");
+            mall.skew(channel, -skew).await;
+            mall.pass(Duration::from_secs(900)).await;
+            mall.rest(false).await;
+            assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 15)));
+        }
+    }
 }

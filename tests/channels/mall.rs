@@ -2,16 +2,18 @@
 //! in the shop and at the marketplaces alike.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::http::Method;
+use futures::future::join_all;
 use marketplaces::{Marketplaces, Settings};
 use onepool::{
     channel::{
-        Ports,
+        ItemId, Ports,
         call::Setup,
         pull::Pull,
         push::Push,
@@ -19,8 +21,9 @@ use onepool::{
         token::InMemory,
         wake::{PullWake, SyncWake},
     },
-    clock,
+    clock::{self, Timestamp},
     config::Secret,
+    error::Error,
     stock::Source,
 };
 use onepool_tests::{CHANNELS, Shop};
@@ -30,6 +33,8 @@ use serde_json::{Value, json};
 const ROUNDS: usize = 40;
 /// What passes between two rounds.
 const STEP: Duration = Duration::from_secs(20);
+/// Times that messages bring about messages.
+const DELIVERIES: usize = 50;
 
 /// What each marketplace calls the mug: product and option; and what we call it there.
 const ITEMS: [(&str, &str, &str, Option<&str>); 4] = [
@@ -49,8 +54,12 @@ pub(crate) struct Mall {
     pub(crate) shop: Shop,
     pub(crate) pull: Pull,
     pub(crate) push: Push,
+    /// What the seller's people do at the marketplaces by hand.
+    pub(crate) office: Ports,
     urls: BTreeMap<&'static str, String>,
     http: reqwest::Client,
+    /// Messages of the two queues, each with the moment from which it is received.
+    queued: RefCell<Vec<(Timestamp, String)>>,
     _all: Marketplaces,
 }
 
@@ -87,14 +96,15 @@ impl Mall {
         let http = reqwest::Client::new();
         let token = post(&http, &urls["ownstore"], "actions/cafe24-tokens", json!({})).await;
         let refresh_token = token["refresh_token"].as_str().expect("a token").to_owned();
-        let ports = || ports(&urls, &refresh_token);
-        let (for_pull, for_push) = ports();
+        let [for_pull, for_push, office] = ports(&urls, &refresh_token);
         let mall = Self {
             pull: shop.pull(for_pull),
             push: shop.push(for_push),
+            office,
             shop,
             urls,
             http,
+            queued: RefCell::default(),
             _all: all,
         };
         // An earlier shop of the same test may have put this thread's clock ahead.
@@ -110,6 +120,9 @@ impl Mall {
         mall.does("smartstore", "settings", json!({ "rate": 0 }))
             .await;
         mall.does("coupang", "settings", json!({ "rate": 0, "errorBurst": 0 }))
+            .await;
+        let unlimited = json!({ "bucket": 1_000_000, "quota": 1_000_000 });
+        mall.does("ownstore", "settings", json!({ "cafe24": unlimited }))
             .await;
         mall
     }
@@ -128,32 +141,79 @@ impl Mall {
 
     /// The operator lists the mug on a channel.
     pub(crate) async fn list(&self, channel: &str, distribution: Value, price: u64, policy: &str) {
+        let listed = self.relist(channel, distribution, price, policy).await;
+        assert!(listed, "{channel} does not list it so");
+    }
+
+    /// The operator lists the mug on a channel, if the pool has a fixed share for it.
+    pub(crate) async fn relist(
+        &self,
+        channel: &str,
+        distribution: Value,
+        price: u64,
+        policy: &str,
+    ) -> bool {
         let (_, product, _, option) = item(channel);
         let body = json!({
             "channel_product_id": product, "channel_option_id": option,
             "distribution": distribution, "price": price, "price_policy": policy,
         });
         let path = format!("/products/mug/listings/{channel}");
-        self.admin(Method::PUT, &path, body).await;
+        self.asks_for(Method::PUT, &path, body).await.is_some()
     }
 
     /// The operator changes the stock.
     pub(crate) async fn stock(&self, delta: i64) {
+        assert!(self.restock(delta).await, "{delta}");
+    }
+
+    /// The operator changes the stock, if there are so many to be taken out.
+    pub(crate) async fn restock(&self, delta: i64) -> bool {
         let body = json!({ "delta": delta, "reason": "입고" });
-        self.admin(Method::POST, "/products/mug/stock", body).await;
+        let answer = self.asks_for(Method::POST, "/products/mug/stock", body);
+        answer.await.is_some()
     }
 
     /// The operator calls a route that has to work.
     pub(crate) async fn admin(&self, method: Method, path: &str, body: Value) -> Value {
+        let answer = self.asks_for(method, path, body).await;
+        answer.expect("it is not refused for want of units")
+    }
+
+    /// The operator calls a route; `None` if there are not so many units.
+    async fn asks_for(&self, method: Method, path: &str, body: Value) -> Option<Value> {
         let key = format!("{:016x}", fastrand::u64(..));
         let (status, answer) = self.shop.admin(method, path, Some(&key), body).await;
-        assert!(status < 300, "{path}: {status} {answer}");
-        answer
+        assert!(status < 300 || status == 409, "{path}: {status} {answer}");
+        (status < 300).then_some(answer)
     }
 
     /// What a buyer, the seller's office or the fault script does at a marketplace.
     pub(crate) async fn does(&self, channel: &str, what: &str, body: Value) -> Value {
         post(&self.http, &self.urls[channel], what, body).await
+    }
+
+    /// What a buyer tries at a marketplace. Answers whether it was possible.
+    pub(crate) async fn tries(&self, channel: &str, what: &str, body: Value) -> bool {
+        let url = format!("{}/sandbox/{what}", self.urls[channel]);
+        let answer = self.http.post(url).json(&body).send().await;
+        answer.expect("the fake answers").status().is_success()
+    }
+
+    /// What a marketplace's control API shows.
+    pub(crate) async fn books(&self, channel: &str, what: &str) -> Value {
+        let url = format!("{}/sandbox/{what}", self.urls[channel]);
+        let answer = self.http.get(url).send().await.expect("the fake answers");
+        answer.json().await.expect("JSON")
+    }
+
+    /// What a marketplace calls the mug.
+    pub(crate) fn item_of(&self, channel: &str) -> ItemId {
+        let (_, product, _, option) = item(channel);
+        ItemId {
+            product: product.to_owned(),
+            option: option.map(str::to_owned),
+        }
     }
 
     /// What a buyer orders.
@@ -167,17 +227,28 @@ impl Mall {
         json!({ "lines": [line] })
     }
 
-    /// Units that were bought at a marketplace, by its own books.
+    /// Units that were bought at a marketplace and not cancelled, by its own books.
     pub(crate) async fn bought(&self, channel: &str) -> i64 {
-        let url = format!("{}/sandbox/orders", self.urls[channel]);
-        let answer = self.http.get(url).send().await.expect("the fake answers");
-        let books: Value = answer.json().await.expect("JSON");
+        let books = self.books(channel, "orders").await;
         let orders = books["orders"].as_array().expect("orders");
         let lines = orders
             .iter()
             .flat_map(|order| order["lines"].as_array().expect("lines"));
+        let units = |line: &Value, name: &str| line[name].as_i64().expect("units");
         lines
-            .map(|line| line["quantity"].as_i64().expect("units"))
+            .map(|line| match channel {
+                "smartstore" => units(line, "remainQuantity"),
+                "coupang" => units(line, "quantity") - units(line, "cancelCount"),
+                "elevenst" => units(line, "left"),
+                // What is cancelled of an item is one of its own there.
+                _ if line["state"]
+                    .as_str()
+                    .is_some_and(|state| state.starts_with("C4")) =>
+                {
+                    0
+                }
+                _ => units(line, "quantity"),
+            })
             .sum()
     }
 
@@ -215,10 +286,7 @@ impl Mall {
     }
 
     async fn item(&self, channel: &str) -> Value {
-        let url = format!("{}/sandbox/items", self.urls[channel]);
-        let answer = self.http.get(url).send().await.expect("the fake answers");
-        let books: Value = answer.json().await.expect("JSON");
-        books["items"][0].clone()
+        self.books(channel, "items").await["items"][0].clone()
     }
 
     async fn option(&self, channel: &str) -> Value {
@@ -248,42 +316,63 @@ impl Mall {
         row.expect("answers").map_or(0, |row| row.unsold)
     }
 
-    /// Brings the messages that wait on the two queues, and those that these bring about, until there are none. Returns whether there were any.
+    /// Brings the messages of the two queues that are due, and those that these bring about, until there are none; those of one moment
+    /// at once, as to so many functions. Returns whether there were any.
     pub(crate) async fn deliver(&self) -> bool {
-        let mut any = false;
-        for _ in 0..50 {
-            let syncs = self.shop.wire.take_messages("channels");
-            let pulls = self.shop.wire.take_messages("pulls");
-            drop(self.shop.wire.take_delays());
-            if syncs.is_empty() && pulls.is_empty() {
+        let (any, failed) = self.bring().await;
+        assert!(failed.is_empty(), "{failed:?}");
+        any
+    }
+
+    /// As [`Mall::deliver`]; what failed comes again, and is told.
+    pub(crate) async fn bring(&self) -> (bool, Vec<Error>) {
+        let (mut any, mut failures) = (false, Vec::new());
+        for _ in 0..DELIVERIES {
+            let due = self.due();
+            if due.is_empty() {
                 break;
             }
             any = true;
-            let mut seen = Vec::new();
-            for body in pulls {
-                if !seen.contains(&body) {
-                    let wake: PullWake = serde_json::from_str(&body).expect("ours");
-                    self.pull.run(wake).await.expect("pulls");
-                    seen.push(body);
+            let outcomes = join_all(due.iter().map(|body| self.handle(body.clone()))).await;
+            for (body, outcome) in due.into_iter().zip(outcomes) {
+                if let Err(error) = outcome {
+                    let again = clock::now() + STEP;
+                    self.queued.borrow_mut().push((again, body));
+                    failures.push(error);
                 }
-            }
-            for body in syncs {
-                if !seen.contains(&body) {
-                    let wake: SyncWake = serde_json::from_str(&body).expect("ours");
-                    self.push.handle(wake).await.expect("pushes");
-                    seen.push(body);
-                }
-            }
-            // Looks that are for later come with the next step, not in a circle.
-            if seen
-                .iter()
-                .all(|body| body.contains("push") || body.contains("channel\":"))
-                && seen.len() < 2
-            {
-                break;
             }
         }
-        any
+        (any, failures)
+    }
+
+    /// Takes the messages that are due now, each once.
+    pub(crate) fn due(&self) -> Vec<String> {
+        let now = clock::now();
+        let mut queued = self.queued.borrow_mut();
+        for queue in ["channels", "pulls"] {
+            for (body, seconds) in self.shop.wire.take_delayed(queue) {
+                queued.push((now + Duration::from_secs(seconds), body));
+            }
+        }
+        let mut due = Vec::new();
+        queued.retain(|(from, body)| {
+            if *from <= now && !due.contains(body) {
+                due.push(body.clone());
+            }
+            *from > now
+        });
+        due
+    }
+
+    /// Hands a message to the function that it is for.
+    pub(crate) async fn handle(&self, body: String) -> Result<(), Error> {
+        match serde_json::from_str::<SyncWake>(&body) {
+            Ok(wake) => self.push.handle(wake).await,
+            Err(_) => {
+                let wake: PullWake = serde_json::from_str(&body).expect("ours");
+                self.pull.run(wake).await
+            }
+        }
     }
 
     /// Pulls a channel, as its schedule does.
@@ -302,6 +391,11 @@ impl Mall {
 
     /// Schedules run and messages are brought until nothing waits for anything.
     pub(crate) async fn settle(&self) {
+        self.rest(true).await;
+    }
+
+    /// The same; with `sweeps` if something was changed that only they find.
+    pub(crate) async fn rest(&self, sweeps: bool) {
         for round in 0..ROUNDS {
             self.pass(STEP).await;
             for channel in CHANNELS {
@@ -309,7 +403,7 @@ impl Mall {
             }
             self.push.handle(SyncWake::Tick).await.expect("ticks");
             self.deliver().await;
-            if round % 4 == 1 {
+            if sweeps && round % 4 == 1 {
                 for channel in CHANNELS {
                     let sweep = SyncWake::Sweep {
                         channel: channel.to_owned(),
@@ -361,9 +455,9 @@ fn item(
     found.expect("one of the four")
 }
 
-/// The same channels twice, as the two functions have them.
-fn ports(urls: &BTreeMap<&'static str, String>, refresh_token: &str) -> (Ports, Ports) {
-    let (mut first, mut second) = (Ports::default(), Ports::default());
+/// The same channels three times: as the two functions have them, and the office.
+fn ports(urls: &BTreeMap<&'static str, String>, refresh_token: &str) -> [Ports; 3] {
+    let mut all = [(); 3].map(|()| Ports::default());
     for channel in CHANNELS {
         let (marketplace, credentials): (&str, Vec<(&str, &str)>) = match channel {
             "smartstore" => (
@@ -397,7 +491,7 @@ fn ports(urls: &BTreeMap<&'static str, String>, refresh_token: &str) -> (Ports, 
             ),
         };
         let tokens = Arc::new(InMemory::default());
-        for ports in [&mut first, &mut second] {
+        for ports in &mut all {
             let setup = Setup {
                 channel: channel.to_owned(),
                 base_url: urls[channel].clone(),
@@ -411,5 +505,5 @@ fn ports(urls: &BTreeMap<&'static str, String>, refresh_token: &str) -> (Ports, 
             ports.open(marketplace, setup).expect("it opens");
         }
     }
-    (first, second)
+    all
 }

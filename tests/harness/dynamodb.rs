@@ -6,6 +6,7 @@ use dynoxide::{
     AttributeValue, Database,
     actions::{delete_table::DeleteTableRequest, query::QueryRequest, scan::ScanRequest},
 };
+use onepool::ledger::LineRecord;
 use serde_json::{Value, json};
 
 /// An item of a table: its attributes by name.
@@ -35,13 +36,30 @@ impl DynamoDb {
     /// call.
     #[must_use]
     pub(crate) fn orders(&self) -> Vec<Item> {
-        let answer = self.database.scan(ScanRequest {
-            table_name: "orders".to_owned(),
-            ..ScanRequest::default()
-        });
-        let answer = answer.expect("the table is there");
-        assert!(answer.last_evaluated_key.is_none(), "more than one page");
-        answer.items.unwrap_or_default()
+        let (mut orders, mut after) = (Vec::new(), None);
+        loop {
+            let answer = self.database.scan(ScanRequest {
+                table_name: "orders".to_owned(),
+                exclusive_start_key: after,
+                ..ScanRequest::default()
+            });
+            let answer = answer.expect("the table is there");
+            orders.extend(answer.items.unwrap_or_default());
+            after = answer.last_evaluated_key;
+            if after.is_none() {
+                return orders;
+            }
+        }
+    }
+
+    /// The lines of a channel that are in the ledger.
+    #[must_use]
+    pub fn lines(&self, channel: &str) -> Vec<LineRecord> {
+        let items = self.orders().into_iter().map(plain_item);
+        items
+            .filter(|item| item["channel"] == channel)
+            .map(|item| serde_json::from_value(item).expect("a line"))
+            .collect()
     }
 
     /// The items of these products in the stock table whose sort key begins with `kind`, as JSON.

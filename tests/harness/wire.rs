@@ -55,7 +55,8 @@ struct Inner {
     calls: BTreeMap<String, u64>,
     writes: u64,
     faults: VecDeque<(String, Fault)>,
-    messages: BTreeMap<String, VecDeque<String>>,
+    /// With how many seconds nobody receives them.
+    messages: BTreeMap<String, VecDeque<(String, u64)>>,
     in_flight: BTreeMap<String, usize>,
     posts: BTreeMap<String, Vec<Value>>,
     gone: HashSet<String>,
@@ -141,6 +142,13 @@ impl Wire {
     /// Takes all messages that were sent to the queue of this name.
     #[must_use]
     pub fn take_messages(&self, queue: &str) -> Vec<String> {
+        let messages = self.take_delayed(queue).into_iter();
+        messages.map(|(body, _)| body).collect()
+    }
+
+    /// As [`Wire::take_messages`], each with the seconds for which nobody receives it.
+    #[must_use]
+    pub fn take_delayed(&self, queue: &str) -> Vec<(String, u64)> {
         self.state()
             .messages
             .entry(queue.to_owned())
@@ -300,7 +308,7 @@ fn sqs(shared: &Shared, body: &[u8]) -> Response {
         .messages
         .entry(queue)
         .or_default()
-        .push_back(text);
+        .push_back((text, request["DelaySeconds"].as_u64().unwrap_or(0)));
     json!({ "MessageId": "1", "MD5OfMessageBody": md5 })
         .to_string()
         .into_response()

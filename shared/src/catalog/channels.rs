@@ -379,8 +379,13 @@ impl Catalog {
         change: impl Fn(&mut ShownState),
     ) -> Result<ShownState, Error> {
         let key = key(format!("product#{product}"), format!("shown#{channel}"));
+        let mut tried: Option<Versioned<ShownState>> = None;
         for _ in 0..MAX_TRIES {
             let known: Option<Versioned<ShownState>> = self.get(key.clone()).await?;
+            // Written already, and its answer was lost: a change is made once.
+            if tried.is_some() && known == tried {
+                return Ok(known.map(|known| known.value).unwrap_or_default());
+            }
             let version = known.as_ref().map(|known| known.version);
             let mut state = known.map(|known| known.value).unwrap_or_default();
             change(&mut state);
@@ -392,6 +397,7 @@ impl Catalog {
             if self.replace(key.clone(), &next, known).await? {
                 return Ok(next.value);
             }
+            tried = Some(next);
         }
         Err(Error::Conflict)
     }
@@ -641,7 +647,7 @@ impl TokenStore for ChannelTokens {
 }
 
 /// A value with the number of its change beside it.
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct Versioned<T> {
     #[serde(flatten)]
     value: T,

@@ -103,14 +103,45 @@ impl Backlog {
             .collect())
     }
 
-    /// Takes a product off the list of those that moved; before it is looked at, so that a move meanwhile puts it back.
+    /// Takes a product off the list of those that moved; before it is looked at, so that a move meanwhile puts it back. Until it is
+    /// said to be [`looked_at`](Self::looked_at) it is remembered, should who looks at it die.
     ///
     /// # Errors
     /// Redis did not answer.
     pub async fn take_moved(&self, product: &ProductId) -> Result<(), Error> {
         let mut command = redis::pipe();
-        command.srem(self.keys.moved(), product.as_str()).ignore();
+        command
+            .smove(self.keys.moved(), self.keys.looking(), product.as_str())
+            .ignore();
         Ok(self.redis.send(&command).await?)
+    }
+
+    /// Products were looked at, and what differs is on the backlogs.
+    ///
+    /// # Errors
+    /// Redis did not answer.
+    pub async fn looked_at(&self, products: &[ProductId]) -> Result<(), Error> {
+        let products: Vec<&str> = products.iter().map(ProductId::as_str).collect();
+        let mut command = redis::pipe();
+        command.srem(self.keys.looking(), products).ignore();
+        Ok(self.redis.send(&command).await?)
+    }
+
+    /// Products that somebody took to look at are on the list again: who did may have died. One that is looked at just now is looked at
+    /// twice.
+    ///
+    /// # Errors
+    /// Redis did not answer.
+    pub async fn look_again(&self) -> Result<(), Error> {
+        let (moved, looking) = (self.keys.moved(), self.keys.looking());
+        let mut commands = redis::pipe();
+        commands
+            .atomic()
+            .sunionstore(&moved, &[&moved, &looking])
+            .ignore()
+            .del(&looking)
+            .ignore();
+        Ok(self.redis.send(&commands).await?)
     }
 
     /// Puts a product on the list of those that moved: its listings are to be looked at.

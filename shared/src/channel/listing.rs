@@ -143,6 +143,12 @@ pub struct ShownState {
     /// are kept out of the number until a pull has passed that moment.
     #[serde(default)]
     pub uncollected: u64,
+    /// Whether a sale may have come between a look and the write after it, which then put its units up again.
+    #[serde(default)]
+    pub doubtful: bool,
+    /// When a write had no answer last: it may be done yet, over a newer one.
+    #[serde(default)]
+    pub lost_at: Option<Timestamp>,
     /// The price it showed, in won.
     #[serde(default)]
     pub price: Option<u64>,

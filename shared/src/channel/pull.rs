@@ -59,6 +59,8 @@ const LONGEST_RAW: usize = 64 * 1024;
 const TRIED_AGAIN: i32 = 100;
 /// Lines that are written down at the same time.
 const TOGETHER: usize = 8;
+/// A marketplace's clock may be this far from ours: farther away it takes no signature of ours.
+const CLOCKS_APART: Duration = Duration::from_secs(300);
 /// Credentials that expire sooner are told of.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// The same of those that every use renews.
@@ -492,6 +494,10 @@ impl Pull {
     async fn try_quarantined_again(&self, channel: &str) -> Result<bool, Error> {
         let entries = self.catalog.quarantined(channel, TRIED_AGAIN).await?;
         let lines: Vec<OrderLine> = entries.into_iter().filter_map(|entry| entry.line).collect();
+        if lines.is_empty() {
+            return Ok(false);
+        }
+        let keys: Vec<String> = lines.iter().map(|line| line.key.clone()).collect();
         let items: BTreeSet<ItemId> = lines.iter().map(|line| line.item.clone()).collect();
         let items: Vec<ItemId> = items.into_iter().collect();
         let products = self.catalog.products_of(channel, &items).await?;
@@ -499,14 +505,11 @@ impl Pull {
             .into_iter()
             .filter(|line| products.contains_key(&line.item))
             .collect();
-        if listed.is_empty() {
-            return Ok(false);
-        }
-        let keys: Vec<String> = listed.iter().map(|line| line.key.clone()).collect();
         let brought = self.import_lines(channel, listed).await?;
         let sold = brought.sold;
         // Their channel is told at the end of the pull that follows.
         self.keep_all_in_mind(channel, brought).await?;
+        // Another list may have told more of a line than the one it was met in first.
         for record in self.fence.ledger.lines(channel, &keys).await? {
             self.catalog
                 .release_quarantined(channel, &record.key)

@@ -46,6 +46,8 @@ const MOVED: isize = 64;
 const SWEEP_PAGE: i32 = 200;
 /// When a listing is looked at again whose units are not all explained.
 const RECHECK: Duration = Duration::from_secs(15);
+/// A write without an answer may be done so much later; until then its listing is looked at again.
+const LATE: Duration = Duration::from_secs(60);
 /// Events show up in a channel's feed so much after they happened: a pull has passed a moment when it is this far beyond it.
 const FEED_LAG: Duration = Duration::from_secs(5);
 /// When a push that failed is tried again, at first; doubled each time.
@@ -97,6 +99,7 @@ impl Push {
 
     /// What a schedule asks for, every minute: whatever waits goes on, whoever forgot it.
     async fn tick(&self) -> Result<(), Error> {
+        self.backlog.look_again().await?;
         self.spread().await?;
         for channel in self.ports.names() {
             let (waiting, due) = self.backlog.waiting(channel, clock::now()).await?;
@@ -139,6 +142,7 @@ impl Push {
                 self.backlog.add(channel, products, clock::now()).await?;
                 self.wake(channel).await?;
             }
+            self.backlog.looked_at(&moved).await?;
             if Instant::now() >= deadline {
                 return self.wakes.send(&SyncWake::Moved).await;
             }
@@ -169,7 +173,9 @@ impl Push {
                 .map_or(0, |product| product.list_price);
             let price = price_to_ask(listing, list_price, 0, limits.price_step);
             let suspicion = match state.units {
-                Some(units) if units > target => Suspicion::Differs(Urgency::Down),
+                Some(units) if units > target || state.doubtful => {
+                    Suspicion::Differs(Urgency::Down)
+                }
                 Some(units)
                     if units == target && state.price.is_none_or(|known| known == price) =>
                 {
@@ -357,12 +363,14 @@ impl Push {
         let product = &listing.product_id;
         tracing::warn!(channel, product.id = %product, failure = %failure, "a push failed");
         let refused = matches!(failure, Failure::Refused(_));
+        let lost_at = matches!(failure, Failure::Unknown(_)).then(clock::now);
         let cause = failure.to_string();
         self.catalog
             .change_shown(product, channel, |state| {
                 state.error = Some(cause.clone());
                 state.failures = state.failures.saturating_add(1);
                 state.quarantined = refused;
+                state.lost_at = lost_at.or(state.lost_at);
             })
             .await?;
         if refused {
@@ -396,7 +404,7 @@ impl Push {
         if urgency == Urgency::Sweep && state.units.is_some_and(|known| known != shown.units) {
             counter!("channel_drift", "channel" => listing.channel.clone()).increment(1);
         }
-        let mut seen = shown.clone();
+        let (mut seen, mut is_sure) = (shown.clone(), true);
         if shown.units != units || (!shown.on_sale && units > 0) {
             let write = StockWrite {
                 item: listing.item.clone(),
@@ -408,8 +416,8 @@ impl Push {
                     urgency.max(Urgency::Up)
                 },
             };
-            seen = match write_back(port, &write).await {
-                Ok(seen) => seen,
+            (seen, is_sure) = match write_back(port, &write).await {
+                Ok(back) => back,
                 Err(failure) => return Ok(Err(failure)),
             };
         }
@@ -421,6 +429,8 @@ impl Push {
             Err(failure) => return Ok(Err(failure)),
         };
         let at = clock::now();
+        let lost_at = if is_sure { state.lost_at } else { Some(at) };
+        let lost_at = lost_at.filter(|lost_at| at < *lost_at + LATE);
         let uncollected = uncollected + sold_since;
         self.catalog
             .change_shown(&listing.product_id, &listing.channel, |state| {
@@ -429,6 +439,7 @@ impl Push {
                     uncollected,
                     price: price.or(state.price),
                     at: Some(at),
+                    lost_at,
                     ..ShownState::default()
                 };
             })
@@ -444,7 +455,7 @@ impl Push {
                 "it shows more than was written".to_owned(),
             )));
         }
-        Ok(Ok(if uncollected > 0 || waits {
+        Ok(Ok(if uncollected > 0 || waits || lost_at.is_some() {
             Pushed::Again(RECHECK)
         } else {
             Pushed::Done
@@ -506,11 +517,17 @@ fn uncollected(state: &ShownState, shown: u64, pulled_to: Option<Timestamp>) -> 
     (before + missing, missing > 0 || before > 0)
 }
 
-/// Writes a number and reads it back; an outcome that is not known is what is read then.
-async fn write_back(port: &dyn Marketplace, write: &StockWrite) -> Result<Shown, Failure> {
-    match port.set_stock(write).await {
-        Ok(()) | Err(Failure::Unknown(_)) => port.read_item(&write.item, write.urgency).await,
-        Err(failure) => Err(failure),
+/// Writes a number and reads it back; an outcome that is not known is what is read then, and not sure.
+async fn write_back(port: &dyn Marketplace, write: &StockWrite) -> Result<(Shown, bool), Failure> {
+    let is_sure = match port.set_stock(write).await {
+        Ok(()) => true,
+        Err(Failure::Unknown(_)) => false,
+        Err(failure) => return Err(failure),
+    };
+    match port.read_item(&write.item, write.urgency).await {
+        Ok(seen) => Ok((seen, is_sure)),
+        Err(failure) if is_sure => Err(failure),
+        Err(failure) => Err(Failure::Unknown(failure.to_string())),
     }
 }
 

@@ -46,7 +46,8 @@ impl HintsApi {
     }
 
     async fn hear(&self, event: &HttpEvent) -> Result<HttpAnswer, Error> {
-        let named: String = parameter(event, "channel").ok_or(Error::NotFound("channel"))?;
+        let named: String =
+            parameter(event.path_parameters.channel.as_ref()).ok_or(Error::NotFound("channel"))?;
         let (channel, secret) = self
             .shop
             .as_ref()
@@ -56,15 +57,20 @@ impl HintsApi {
         if body.len() > MAX_HINT {
             return Err(Error::invalid("body", format!("at most {MAX_HINT} bytes")));
         }
-        let header = |name| event.header(name).ok_or(Error::Unsigned(Unsigned::Headers));
+        let header = |header: &Option<String>| {
+            let missing = Error::Unsigned(Unsigned::Headers);
+            header.clone().ok_or(missing)
+        };
+        let headers = &event.headers;
         let message = Message {
-            id: header(shop::ID)?,
+            id: &header(&headers.webhook_id)?,
             method: "POST",
             target: &format!("/channels/{channel}/hint"),
             body: &body,
         };
-        let (timestamp, signature) = (header(shop::TIMESTAMP)?, header(shop::SIGNATURE)?);
-        shop::verify_hint(secret, message, timestamp, signature)?;
+        let timestamp = header(&headers.webhook_timestamp)?;
+        let signature = header(&headers.webhook_signature)?;
+        shop::verify_hint(secret, message, &timestamp, &signature)?;
         self.wake(channel).await?;
         let answer = json!({ "status": "queued", "channel": channel });
         Ok(HttpAnswer::json(202, &answer))

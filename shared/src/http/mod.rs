@@ -49,6 +49,12 @@ pub struct Headers {
     pub idempotency_key: Option<String>,
     /// What the caller reads.
     pub accept_language: Option<String>,
+    /// Which message it is, if its sender signs in the manner of Standard Webhooks.
+    pub webhook_id: Option<String>,
+    /// When that was signed, in seconds since 1970 UTC.
+    pub webhook_timestamp: Option<String>,
+    /// The signature.
+    pub webhook_signature: Option<String>,
 }
 
 /// The parameters of the paths in the template.
@@ -59,6 +65,8 @@ pub struct PathParameters {
     pub broadcast_id: Option<String>,
     /// `{order_id}`.
     pub order_id: Option<String>,
+    /// `{channel}`.
+    pub channel: Option<String>,
 }
 
 /// What an HTTP API is answered (payload 2.0).

@@ -203,9 +203,14 @@ pub(super) fn stocks(text: &str) -> Result<Vec<Stock>, Failure> {
         .map(|node| stock(&row(&node, String::new())))
         .collect();
     if stocks.is_empty() {
-        let (code, said) = verdict(&document).unwrap_or_default();
-        return Err(everywhere(&code, &said)
-            .unwrap_or_else(|| Failure::Refused(format!("no stock: {code} {said}"))));
+        let is_stocks = is_named(&document.root_element(), &["ProductStocks"]);
+        return Err(match verdict(&document) {
+            Some((code, said)) => everywhere(&code, &said)
+                .unwrap_or_else(|| Failure::Refused(format!("no stock: {code} {said}"))),
+            None if is_stocks => Failure::Refused("it has no stock numbers".to_owned()),
+            // What a gateway says in its place may be well-formed, too.
+            None => not_ours(Effect::Read),
+        });
     }
     stocks
         .into_iter()
@@ -452,6 +457,8 @@ mod tests {
             Err(later.clone())
         );
         assert_eq!(stocks(&client_message("-1000", "")), Err(later));
+        let page = stocks("<html><body><h1>502 Bad Gateway</h1></body></html>");
+        assert_eq!(page, Err(not_ours(Effect::Read)), "no word of 11st's");
     }
 
     #[test]

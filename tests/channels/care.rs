@@ -1,0 +1,304 @@
+//! What keeps the promises of the channels when it gets tight: what is written, and when; what is left alone, and for how long.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use onepool::{
+    catalog::Quarantined,
+    channel::{ItemId, LineState, OrderLine, wake::SyncWake},
+    clock,
+    stock::{Granted, Source},
+};
+use onepool_tests::CHANNELS;
+use serde_json::{Value, json};
+
+use crate::{mall::Mall, trouble::Away};
+
+fn shared() -> Value {
+    json!({ "mode": "shared" })
+}
+
+async fn requests(mall: &Mall, operation: &str) -> Vec<Value> {
+    let books = mall.books("coupang", "requests").await;
+    let requests = books["requests"].as_array().expect("requests").iter();
+    let of_it = requests.filter(|request| request["operation"] == operation);
+    of_it.cloned().collect()
+}
+
+/// The numbers that were written at Coupang, in their order.
+async fn written(mall: &Mall) -> Vec<u64> {
+    let writes = requests(mall, "quantity").await;
+    let number = |write: &Value| {
+        let path = write["path"].as_str().expect("a path");
+        path.rsplit('/')
+            .next()
+            .and_then(|number| number.parse().ok())
+    };
+    writes
+        .iter()
+        .map(|write| number(write).expect("a number"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_number_is_computed_after_the_look() {
+    let mall = Mall::open(50, shared()).await;
+    mall.stock(5).await;
+    let slow = json!({ "on": "inventory", "kind": "delay", "ms": 60_000 });
+    mall.fault("coupang", slow).await;
+    let sale = async {
+        let is_looked_at = async || {
+            let looks = requests(&mall, "inventory").await;
+            looks.iter().any(|look| look["outcome"] == "running")
+        };
+        while !is_looked_at().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        mall.buy("smartstore", 3).await.expect("it is there");
+        mall.pull("smartstore").await;
+        // The look goes on.
+        mall.calm("coupang").await;
+    };
+    tokio::join!(mall.deliver(), sale);
+    let last = written(&mall).await.pop();
+    assert_eq!(last, Some(52));
+    let numbers = written(&mall).await;
+    assert!(!numbers.contains(&55), "{numbers:?}: three were sold");
+}
+
+#[tokio::test]
+async fn units_that_a_channel_sold_and_nobody_pulled_are_not_put_up_again() {
+    let mall = Mall::open(50, shared()).await;
+    mall.buy("coupang", 2).await.expect("it is there");
+    mall.stock(5).await;
+    mall.deliver().await;
+    mall.rest(false).await;
+    let numbers = written(&mall).await;
+    assert!(numbers.contains(&53), "{numbers:?}");
+    assert!(numbers.iter().all(|units| *units <= 53), "{numbers:?}");
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 53)));
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_read_back_and_made_again_at_once() {
+    let mall = Mall::open(50, shared()).await;
+    let lost = json!({ "on": "quantity", "kind": "close_before_commit" });
+    mall.fault("coupang", lost).await;
+    mall.buy("smartstore", 3).await.expect("it is there");
+    mall.pull("smartstore").await;
+    mall.deliver().await;
+    mall.pass(Duration::from_secs(3)).await;
+    mall.push.handle(SyncWake::Tick).await.expect("ticks");
+    mall.deliver().await;
+    assert_eq!(mall.shows("coupang").await, 47);
+}
+
+#[tokio::test]
+async fn a_channel_that_does_not_answer_is_left_alone_for_a_while() {
+    let mall = Mall::open(50, shared()).await;
+    mall.lose("coupang", Away::Down).await;
+    for _ in 0..4 {
+        mall.minute().await;
+    }
+    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
+    assert_eq!(channels["channels"][1]["circuit"], "open", "{channels}");
+    let before = requests(&mall, "ordersheets").await.len();
+    for _ in 0..3 {
+        mall.pull("coupang").await;
+    }
+    assert_eq!(requests(&mall, "ordersheets").await.len(), before);
+    mall.calm("coupang").await;
+    mall.pass(Duration::from_secs(301)).await;
+    mall.pull("coupang").await;
+    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
+    assert_eq!(channels["channels"][1]["circuit"], "closed", "{channels}");
+}
+
+#[tokio::test]
+async fn an_order_of_a_clock_that_is_behind_or_ahead_is_not_missed() {
+    for skew in [-200_000, 200_000] {
+        let mall = Mall::open(50, shared()).await;
+        for channel in CHANNELS {
+            mall.skew(channel, skew).await;
+        }
+        mall.rest(false).await;
+        for channel in CHANNELS {
+            mall.buy(channel, 1).await.expect("it is there");
+        }
+        mall.pass(Duration::from_secs(240)).await;
+        mall.rest(false).await;
+        assert_eq!(mall.unsold(&Source::Pool).await, 46, "{skew} ms");
+        assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 46)));
+    }
+}
+
+#[tokio::test]
+async fn the_own_store_is_raised_after_whoever_promises_the_lowest_price() {
+    let mall = Mall::open(10, shared()).await;
+    mall.list("coupang", shared(), 12_900, "lowest").await;
+    mall.settle().await;
+    mall.lose("coupang", Away::Down).await;
+    let raised = json!({ "name": "머그", "list_price": 13_900 });
+    mall.admin(Method::PUT, "/products/mug", raised).await;
+    mall.list("coupang", shared(), 13_900, "lowest").await;
+    mall.list("ownstore", shared(), 13_900, "list").await;
+    mall.minute().await;
+    mall.minute().await;
+    let prices = (mall.asks("coupang").await, mall.asks("ownstore").await);
+    assert_eq!(prices, (12_900, 12_900), "the own store waits");
+    mall.calm("coupang").await;
+    mall.pass(Duration::from_secs(600)).await;
+    mall.rest(false).await;
+    let prices = (mall.asks("coupang").await, mall.asks("ownstore").await);
+    assert_eq!(prices, (13_900, 13_900));
+}
+
+#[tokio::test]
+async fn a_line_of_absurdly_many_units_takes_nothing_and_is_kept_for_a_person() {
+    let mall = Mall::open(50, shared()).await;
+    mall.edit("coupang", 20_000).await;
+    let mut order = mall.order("coupang", 6_000);
+    let line = order["lines"][0].clone();
+    order["lines"] = json!([line.clone(), line]);
+    mall.does("coupang", "orders", order).await;
+    mall.minute().await;
+    assert_eq!(mall.unsold(&Source::Pool).await, 50);
+    let kept = mall.shop.catalog.quarantined("coupang", 10).await;
+    let kept = kept.expect("answers");
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].raw.contains("12000"), "with its payload");
+}
+
+#[tokio::test]
+async fn a_number_that_somebody_wrote_by_hand_is_put_right_by_the_sweep() {
+    for channel in CHANNELS {
+        let mall = Mall::open(50, shared()).await;
+        mall.edit(channel, 70).await;
+        mall.rest(false).await;
+        assert_eq!(mall.shows(channel).await, 70, "nobody was told");
+        mall.settle().await;
+        assert_eq!(mall.shows(channel).await, 50, "{channel}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_cancelled_after_its_confirmation_comes_back_once_it_is_agreed_to() {
+    for channel in CHANNELS {
+        let mall = Mall::open(20, shared()).await;
+        let order = mall.buy(channel, 3).await.expect("it is there");
+        mall.minute().await;
+        assert_eq!(mall.unsold(&Source::Pool).await, 17, "{channel}");
+        let cancel = format!("orders/{order}/cancel");
+        assert!(mall.tries(channel, &cancel, json!({})).await, "{channel}");
+        mall.minute().await;
+        assert_eq!(
+            mall.unsold(&Source::Pool).await,
+            17,
+            "{channel}: only asked"
+        );
+        let line = mall.shop.dynamodb.lines(channel).remove(0);
+        assert_eq!(line.state, LineState::CancelRequested, "{channel}");
+        let port = mall.office.get(channel).expect("one of the four");
+        port.approve_cancel(&line.handle).await.expect("agrees");
+        mall.rest(false).await;
+        assert_eq!(mall.unsold(&Source::Pool).await, 20, "{channel}");
+        assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 20)));
+    }
+}
+
+#[tokio::test]
+async fn what_is_oversold_is_cancelled_if_the_shop_wants_that() {
+    let mut mall = Mall::open(5, shared()).await;
+    mall.pull.cancels_oversold = true;
+    for channel in ["smartstore", "coupang"] {
+        mall.buy(channel, 4).await.expect("both still show five");
+    }
+    mall.pass(Duration::from_secs(60)).await;
+    mall.pull("smartstore").await;
+    mall.pull("coupang").await;
+    mall.pass(Duration::from_secs(60)).await;
+    mall.rest(false).await;
+    assert_eq!(mall.bought("smartstore").await, 4);
+    assert_eq!(mall.bought("coupang").await, 1, "three were not there");
+    assert_eq!(mall.unsold(&Source::Pool).await, 0);
+}
+
+#[tokio::test]
+async fn a_listing_that_is_refused_for_good_is_left_alone_until_somebody_lists_it_anew() {
+    let mall = Mall::open(50, shared()).await;
+    // 11st has no such stock number.
+    let body = json!({
+        "channel_product_id": "9100000001", "channel_option_id": "44000000009",
+        "distribution": shared(), "price": 12_900, "price_policy": "list",
+    });
+    mall.admin(Method::PUT, "/products/mug/listings/elevenst", body)
+        .await;
+    mall.minute().await;
+    let looks = async || {
+        let books = mall.books("elevenst", "requests").await;
+        let requests = books["requests"].as_array().expect("requests").iter();
+        requests
+            .filter(|request| request["operation"] == "stck")
+            .count()
+    };
+    let before = looks().await;
+    for _ in 0..3 {
+        mall.stock(1).await;
+        mall.minute().await;
+    }
+    assert_eq!(looks().await, before, "it was refused for good");
+    mall.list("elevenst", shared(), 12_900, "list").await;
+    mall.rest(false).await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 53)));
+}
+
+#[tokio::test]
+async fn a_line_that_another_list_told_more_of_is_left_to_nobody() {
+    let mall = Mall::open(50, shared()).await;
+    mall.buy("elevenst", 2).await.expect("it is there");
+    mall.minute().await;
+    let line = mall.shop.dynamodb.lines("elevenst").remove(0);
+    // As a list of claims shows it: without its stock number.
+    let met_first = OrderLine {
+        key: line.key.clone(),
+        order_no: line.order_no.clone(),
+        handle: line.handle.clone(),
+        item: ItemId {
+            option: None,
+            ..line.item.clone()
+        },
+        ordered: line.ordered,
+        cancelled: 0,
+        state: LineState::CancelRequested,
+        unit_price: 0,
+        paid_at: None,
+        raw: line.raw.clone(),
+    };
+    let entry = Quarantined {
+        key: line.key.clone(),
+        reason: "no listing has it".to_owned(),
+        since: clock::now(),
+        raw: line.raw.clone(),
+        line: Some(met_first),
+    };
+    let catalog = &mall.shop.catalog;
+    assert!(catalog.quarantine("elevenst", &entry).await.expect("keeps"));
+    mall.minute().await;
+    let kept = catalog.quarantined("elevenst", 10).await;
+    assert_eq!(kept.expect("answers"), []);
+    assert_eq!(mall.unsold(&Source::Pool).await, 48);
+}
+
+#[tokio::test]
+async fn the_gate_follows_the_ledgers_newest_row() {
+    let mall = Mall::open(50, shared()).await;
+    let mug = "mug".parse().expect("an id");
+    let row = mall.shop.ledger.stock_row(&mug, &Source::Pool).await;
+    let older = row.expect("answers").expect("a row");
+    mall.buy("coupang", 3).await.expect("it is there");
+    mall.minute().await;
+    let late = mall.shop.gate.grant(&older, clock::now()).await;
+    assert_eq!(late.expect("answers"), Granted::Current);
+    let product = mall.admin(Method::GET, "/products/mug", Value::Null).await;
+    assert_eq!(product["stock"]["available"], 47);
+}
