@@ -144,7 +144,8 @@ impl History {
             stocked: UNITS,
             distributions: [(); 4].map(|()| shared.clone()),
             orders: Default::default(),
-            unseen: false,
+            // Units that were ordered and cancelled before anybody saw them, and are not put up again.
+            unseen: !restores,
         }
     }
 
@@ -431,10 +432,13 @@ impl History {
             bought += mall.bought(channel).await;
         }
         assert_eq!(left, self.stocked - bought, "seed {seed}: no unit is lost");
+        let mug = "mug".parse().expect("an id");
+        let offers = mall.shop.catalog.offers(&mug).await.expect("answers");
         assert_eq!(
             mall.all_show().await,
             expected,
-            "seed {seed}: its policy's number"
+            "seed {seed}: its policy's number; known is {:#?}",
+            offers.shown
         );
         let product = mall
             .shop

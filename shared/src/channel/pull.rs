@@ -366,6 +366,8 @@ impl Pull {
                     paid_at.is_none_or(|paid_at| paid_at <= at + CLOCKS_APART)
                 };
                 state.doubtful |= rest > 0 && state.at.is_some_and(before);
+                // Whether it put up again what was cancelled, it does not say.
+                state.doubtful |= record.cancelled > 0;
                 state.units = state.units.map(|shown| shown.saturating_sub(rest));
             })
             .await?;
@@ -403,6 +405,14 @@ impl Pull {
             for taken in &record.taken {
                 let place = (record.product_id.clone(), taken.source.clone());
                 brought.touched.insert(place);
+            }
+            if line.cancelled > record.cancelled {
+                // The marketplace may have put the units up again itself, and a sale elsewhere may leave the number as it was.
+                self.catalog
+                    .change_shown(&record.product_id, &record.channel, |state| {
+                        state.doubtful = true;
+                    })
+                    .await?;
             }
             let ledger = &self.fence.ledger;
             record = ledger
