@@ -302,3 +302,22 @@ async fn the_gate_follows_the_ledgers_newest_row() {
     let product = mall.admin(Method::GET, "/products/mug", Value::Null).await;
     assert_eq!(product["stock"]["available"], 47);
 }
+
+#[tokio::test]
+async fn units_that_a_channel_put_up_again_itself_are_seen_though_the_number_stays() {
+    let mall = Mall::open(20, shared()).await;
+    mall.buy("smartstore", 3).await.expect("it is there");
+    mall.minute().await;
+    let line = mall.shop.dynamodb.lines("smartstore").remove(0);
+    let cancel = format!("orders/{}/cancel", line.order_no);
+    assert!(mall.tries("smartstore", &cancel, json!({})).await);
+    let port = mall.office.get("smartstore").expect("one of the four");
+    port.approve_cancel(&line.handle).await.expect("agrees");
+    mall.buy("coupang", 3).await.expect("it is there");
+    mall.pass(Duration::from_secs(60)).await;
+    mall.pull("smartstore").await;
+    mall.pull("coupang").await;
+    assert_eq!(mall.shows("smartstore").await, 20, "three are up again");
+    mall.rest(false).await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 17)));
+}

@@ -6,7 +6,10 @@ use std::time::Duration;
 use axum::http::Method;
 use fastrand::Rng;
 use onepool::{
-    channel::{CancelReason, CancelWrite, LineState, wake::SyncWake},
+    channel::{
+        CancelReason, CancelWrite, LineState,
+        wake::{PullWake, SyncWake},
+    },
     stock::Source,
 };
 use onepool_tests::{CHANNELS, Fault};
@@ -144,7 +147,8 @@ impl History {
             stocked: UNITS,
             distributions: [(); 4].map(|()| shared.clone()),
             orders: Default::default(),
-            unseen: false,
+            // Units that were ordered and cancelled before anybody saw them, and are not put up again.
+            unseen: !restores,
         }
     }
 
@@ -376,8 +380,7 @@ impl History {
         let fault = faults[self.rng.usize(..faults.len())];
         let wire = &self.mall.shop.wire;
         wire.fail(call, fault, self.rng.usize(1..6));
-        let channel = CHANNELS[which].to_owned();
-        let wake = onepool::channel::wake::PullWake { channel };
+        let wake = PullWake::new(CHANNELS[which]);
         drop(self.mall.pull.run(wake).await);
         drop(self.mall.push.handle(SyncWake::Tick).await);
         drop(self.mall.bring().await);
@@ -431,10 +434,13 @@ impl History {
             bought += mall.bought(channel).await;
         }
         assert_eq!(left, self.stocked - bought, "seed {seed}: no unit is lost");
+        let mug = "mug".parse().expect("an id");
+        let offers = mall.shop.catalog.offers(&mug).await.expect("answers");
         assert_eq!(
             mall.all_show().await,
             expected,
-            "seed {seed}: its policy's number"
+            "seed {seed}: its policy's number; known is {:#?}",
+            offers.shown
         );
         let product = mall
             .shop

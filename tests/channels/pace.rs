@@ -35,8 +35,7 @@ impl<'a> Pace<'a> {
     }
 
     fn pull(&self, channel: &str) {
-        let channel = channel.to_owned();
-        let pull = self.mall.pull.run(PullWake { channel });
+        let pull = self.mall.pull.run(PullWake::new(channel));
         self.under_way.push(pull.boxed_local());
     }
 

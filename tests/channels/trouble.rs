@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use onepool::{channel::wake::SyncWake, clock};
+use onepool::{
+    channel::wake::{PullWake, SyncWake},
+    clock,
+};
 use onepool_tests::{CHANNELS, crash_after};
 use serde_json::{Value, json};
 
@@ -69,8 +72,7 @@ impl Mall {
 
     /// A pull of a channel that is killed when it has waited so many times.
     pub(crate) async fn pull_killed(&self, channel: &str, steps: usize) {
-        let channel = channel.to_owned();
-        let wake = onepool::channel::wake::PullWake { channel };
+        let wake = PullWake::new(channel);
         drop(crash_after(steps, self.pull.run(wake)).await);
     }
 

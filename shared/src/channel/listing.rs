@@ -143,7 +143,8 @@ pub struct ShownState {
     /// are kept out of the number until a pull has passed that moment.
     #[serde(default)]
     pub uncollected: u64,
-    /// Whether a sale may have come between a look and the write after it, which then put its units up again.
+    /// Whether it may show another number than `units`: a sale came between a look and the write after it, which put its units up again;
+    /// or units were cancelled, which the marketplace puts up again, or not.
     #[serde(default)]
     pub doubtful: bool,
     /// When a write had no answer last: it may be done yet, over a newer one.

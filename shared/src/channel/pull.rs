@@ -417,6 +417,7 @@ impl Pull {
             let place = (record.product_id.clone(), taken.source.clone());
             brought.touched.insert(place);
         }
+<<<<<<< HEAD
         let paid_at = record.paid_at.unwrap_or(Timestamp::from_millis(0));
         let counted_down = brought
             .counted_down
@@ -424,6 +425,25 @@ impl Pull {
             .or_insert((0, paid_at));
         counted_down.0 += units;
         counted_down.1 = counted_down.1.min(paid_at);
+=======
+        // The marketplace has counted these down itself. A number that we wrote after the sale did not know of it, if it was not missing
+        // before: then it shows more than is kept here.
+        self.catalog
+            .change_shown(&record.product_id, channel, |state| {
+                let unexplained = state.uncollected.min(units);
+                state.uncollected -= unexplained;
+                let rest = units - unexplained;
+                let before = |at| {
+                    let paid_at = record.paid_at;
+                    paid_at.is_none_or(|paid_at| paid_at <= at + CLOCKS_APART)
+                };
+                state.doubtful |= rest > 0 && state.at.is_some_and(before);
+                // Whether it put up again what was cancelled, it does not say.
+                state.doubtful |= record.cancelled > 0;
+                state.units = state.units.map(|shown| shown.saturating_sub(rest));
+            })
+            .await?;
+>>>>>>> history
         if record.oversold > 0 {
             count("channel_units_oversold", channel, record.oversold.into());
             let alert = Alert::Oversold {
@@ -454,6 +474,14 @@ impl Pull {
             for taken in &record.taken {
                 let place = (record.product_id.clone(), taken.source.clone());
                 brought.touched.insert(place);
+            }
+            if line.cancelled > record.cancelled {
+                // The marketplace may have put the units up again itself, and a sale elsewhere may leave the number as it was.
+                self.catalog
+                    .change_shown(&record.product_id, &record.channel, |state| {
+                        state.doubtful = true;
+                    })
+                    .await?;
             }
             let ledger = &self.fence.ledger;
             record = ledger
