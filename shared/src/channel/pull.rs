@@ -25,6 +25,7 @@ use super::{
     alert::{Alert, Alerts},
     circuit::Circuits,
     count,
+    listing::ShownState,
     quota::Urgency,
     wake::PullWake,
 };
@@ -135,11 +136,46 @@ enum Known {
 struct Brought {
     sold: bool,
     touched: BTreeSet<(ProductId, Source)>,
-    /// What is new, which their channel has counted down itself: units, and since when they were paid.
-    counted_down: BTreeMap<ProductId, (u64, Timestamp)>,
+    counted_down: BTreeMap<ProductId, CountedDown>,
     unconfirmed: Vec<LineRecord>,
     /// Their buyers ask to cancel them.
     asked: Vec<LineRecord>,
+}
+
+/// What is new of a product, which its channel has counted down itself.
+#[derive(Debug, Default)]
+struct CountedDown {
+    units: u64,
+    /// When the first of them was paid; `None` if that is not known of one.
+    since: Option<Timestamp>,
+    /// Whether some were cancelled before they were met.
+    cancelled: bool,
+}
+
+impl CountedDown {
+    fn add(&mut self, record: &LineRecord, units: u64) {
+        self.since = if self.units == 0 {
+            record.paid_at
+        } else {
+            self.since
+                .zip(record.paid_at)
+                .map(|(one, other)| one.min(other))
+        };
+        self.units += units;
+        self.cancelled |= record.cancelled > 0;
+    }
+
+    fn enter(&self, state: &mut ShownState) {
+        let unexplained = state.uncollected.min(self.units);
+        state.uncollected -= unexplained;
+        let rest = self.units - unexplained;
+        // A number that we wrote after the sale did not know of it, if it was not missing before: then it shows more than is kept here.
+        let before = |at| self.since.is_none_or(|since| since <= at + CLOCKS_APART);
+        state.doubtful |= rest > 0 && state.at.is_some_and(before);
+        // Whether it put up again what was cancelled, it does not say.
+        state.doubtful |= self.cancelled;
+        state.units = state.units.map(|shown| shown.saturating_sub(rest));
+    }
 }
 
 impl Pull {
@@ -388,18 +424,9 @@ impl Pull {
                 Err(error) => failed = Some(error),
             }
         }
-        for (product, (units, since)) in &brought.counted_down {
+        for (product, counted_down) in &brought.counted_down {
             self.catalog
-                .change_shown(product, channel, |state| {
-                    let unexplained = state.uncollected.min(*units);
-                    state.uncollected -= unexplained;
-                    let rest = units - unexplained;
-                    // A number that we wrote after the sale did not know of it, if it was not missing before: then it shows more
-                    // than is kept here.
-                    let before = |at| *since <= at + CLOCKS_APART;
-                    state.doubtful |= rest > 0 && state.at.is_some_and(before);
-                    state.units = state.units.map(|shown| shown.saturating_sub(rest));
-                })
+                .change_shown(product, channel, |state| counted_down.enter(state))
                 .await?;
         }
         for (product, source) in &brought.touched {
@@ -417,33 +444,11 @@ impl Pull {
             let place = (record.product_id.clone(), taken.source.clone());
             brought.touched.insert(place);
         }
-<<<<<<< HEAD
-        let paid_at = record.paid_at.unwrap_or(Timestamp::from_millis(0));
-        let counted_down = brought
+        brought
             .counted_down
             .entry(record.product_id.clone())
-            .or_insert((0, paid_at));
-        counted_down.0 += units;
-        counted_down.1 = counted_down.1.min(paid_at);
-=======
-        // The marketplace has counted these down itself. A number that we wrote after the sale did not know of it, if it was not missing
-        // before: then it shows more than is kept here.
-        self.catalog
-            .change_shown(&record.product_id, channel, |state| {
-                let unexplained = state.uncollected.min(units);
-                state.uncollected -= unexplained;
-                let rest = units - unexplained;
-                let before = |at| {
-                    let paid_at = record.paid_at;
-                    paid_at.is_none_or(|paid_at| paid_at <= at + CLOCKS_APART)
-                };
-                state.doubtful |= rest > 0 && state.at.is_some_and(before);
-                // Whether it put up again what was cancelled, it does not say.
-                state.doubtful |= record.cancelled > 0;
-                state.units = state.units.map(|shown| shown.saturating_sub(rest));
-            })
-            .await?;
->>>>>>> history
+            .or_default()
+            .add(record, units);
         if record.oversold > 0 {
             count("channel_units_oversold", channel, record.oversold.into());
             let alert = Alert::Oversold {
