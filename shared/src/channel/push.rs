@@ -539,7 +539,7 @@ fn may_change_price(offers: &Offers, listing: &Listing, ask: u64, known: Option<
     if listing.channel == OWN_STORE {
         let mut promises = offers.listings.iter().filter(promised);
         return known.is_some_and(|known| ask <= known)
-            || promises.all(|other| price_of(&other.channel).is_none_or(|price| price >= ask));
+            || promises.all(|other| price_of(&other.channel).is_some_and(|price| price >= ask));
     }
     let goes_down = known.is_some_and(|known| ask < known);
     let own = offers.on(OWN_STORE);
