@@ -184,7 +184,8 @@ async fn a_number_that_somebody_wrote_by_hand_is_put_right_by_the_sweep() {
 #[tokio::test]
 async fn what_is_cancelled_after_its_confirmation_comes_back_once_it_is_agreed_to() {
     for channel in CHANNELS {
-        let mall = Mall::open(20, shared()).await;
+        let mut mall = Mall::open(20, shared()).await;
+        mall.pull.approves_cancellations = false;
         let order = mall.buy(channel, 3).await.expect("it is there");
         mall.minute().await;
         assert_eq!(mall.unsold(&Source::Pool).await, 17, "{channel}");

@@ -230,6 +230,8 @@ impl Pull {
         // the ledger, because until then the other channels show units that are gone.
         let at_once = port.limits().confirm_batch;
         let mut unconfirmed = if state.page.is_some() { at_once } else { 0 };
+        // What this run was refused it does not ask for once more.
+        let mut tried = BTreeSet::new();
         loop {
             if Instant::now() >= deadline {
                 return Ok(Ok(Some(Duration::ZERO)));
@@ -248,6 +250,8 @@ impl Pull {
             if unconfirmed > at_once {
                 self.keep_all_in_mind(channel, brought).await?;
             } else {
+                let lines = brought.unconfirmed.iter().chain(&brought.asked);
+                tried.extend(lines.map(|line| line.key.clone()));
                 match self.answer(channel, port, brought).boxed().await? {
                     // What was agreed to is given back by a pull that finds it cancelled.
                     Ok(agreed) => sold |= agreed,
@@ -282,7 +286,7 @@ impl Pull {
                 break;
             }
         }
-        match self.confirm_again(channel, port, deadline).await? {
+        match self.confirm_again(channel, port, tried, deadline).await? {
             Ok(true) => {}
             Ok(false) => return Ok(Ok(Some(Duration::ZERO))),
             Err(failure) => return Ok(Err(failure)),
@@ -556,25 +560,26 @@ impl Pull {
         &self,
         channel: &str,
         port: &dyn Marketplace,
+        mut tried: BTreeSet<String>,
         deadline: Instant,
     ) -> Result<Result<bool, Failure>, Error> {
-        let batch = i32::try_from(port.limits().confirm_batch.max(1)).unwrap_or(i32::MAX);
-        let mut tried = BTreeSet::new();
-        let mut stuck = 0;
+        let batch = port.limits().confirm_batch.max(1);
+        let mut stuck = tried.len();
         loop {
-            let most = batch.saturating_add(stuck);
-            let entries = self.catalog.unconfirmed(channel, most).await?;
+            let most = batch + stuck;
+            let limit = i32::try_from(most).unwrap_or(i32::MAX);
+            let entries = self.catalog.unconfirmed(channel, limit).await?;
             let found = entries.len();
             let mut keys: Vec<String> = entries.into_iter().map(|entry| entry.key).collect();
             keys.retain(|key| !tried.contains(key));
-            if keys.is_empty() {
+            // Those that are there once more could not be told this time either: beyond them are others.
+            stuck = found - keys.len();
+            if keys.is_empty() && found < most {
                 return Ok(Ok(true));
             }
             if Instant::now() >= deadline {
                 return Ok(Ok(false));
             }
-            // Those that are there once more could not be confirmed this time either: beyond them are others.
-            stuck = i32::try_from(found).unwrap_or(i32::MAX);
             let (mut waiting, mut asked) = (Vec::new(), Vec::new());
             for line in self.fence.ledger.lines(channel, &keys).await? {
                 match line.state {
