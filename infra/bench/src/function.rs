@@ -53,7 +53,7 @@ pub const SYNC_QUEUE: &str = "/bench-channel-sync";
 pub const PULL_QUEUE: &str = "/bench-channel-pull";
 
 /// Channels as a shop has them, where nobody asks them for anything.
-const CHANNELS: [(&str, &str); 12] = [
+const CHANNELS: [(&str, &str); 13] = [
     ("CHANNELS", "smartstore,coupang,elevenst,ownstore"),
     ("SMARTSTORE_BASE_URL", "http://127.0.0.1:1"),
     (
@@ -75,6 +75,7 @@ const CHANNELS: [(&str, &str); 12] = [
     ),
     ("ALERT_WEBHOOK_URL", "http://127.0.0.1:1"),
     ("CANCEL_OVERSOLD", "false"),
+    ("APPROVE_CANCELLATIONS", "true"),
 ];
 /// Where the functions are; set before the first one is started.
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
