@@ -396,6 +396,9 @@ impl History {
         }
         mall.pass(Duration::from_secs(600)).await;
         mall.shop.reconcile.run().await.expect("reconciles");
+        // Pulls agree with buyers and cancel what is oversold. Where the clock is ahead, that is pulled once ours is there.
+        mall.minute().await;
+        mall.pass(Duration::from_secs(600)).await;
         mall.rest(self.unseen).await;
         for channel in CHANNELS {
             let lines = mall.shop.dynamodb.lines(channel);
