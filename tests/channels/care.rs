@@ -322,3 +322,29 @@ async fn units_that_a_channel_put_up_again_itself_are_seen_though_the_number_sta
     mall.rest(false).await;
     assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 17)));
 }
+
+#[tokio::test]
+async fn units_that_were_sold_and_cancelled_between_two_pulls_are_not_up_twice() {
+    let mall = Mall::open(20, shared()).await;
+    let restores = json!({ "cancelRestoresStock": true });
+    mall.does("coupang", "settings", restores).await;
+    let order = mall.buy("coupang", 3).await.expect("it is there");
+    // Listed anew: what was missing there is forgotten.
+    mall.list("coupang", shared(), 12_900, "list").await;
+    mall.deliver().await;
+    let cancel = format!("orders/{order}/cancel");
+    assert!(mall.tries("coupang", &cancel, json!({})).await);
+    assert_eq!(mall.shows("coupang").await, 23, "three are up twice");
+    mall.rest(false).await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 20)));
+    let lines = mall.shop.dynamodb.lines("coupang");
+    assert!(lines.iter().all(|line| line.taken.is_empty()));
+    let looks = requests(&mall, "inventory").await.len();
+    mall.pass(Duration::from_secs(60)).await;
+    mall.rest(false).await;
+    assert_eq!(
+        requests(&mall, "inventory").await.len(),
+        looks,
+        "it was looked at"
+    );
+}

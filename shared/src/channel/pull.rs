@@ -378,26 +378,30 @@ impl Pull {
             }
         }
         let mut brought = Brought::default();
-        let mut new = Vec::new();
+        let (mut new, mut gone) = (Vec::new(), BTreeSet::new());
         for line in &lines {
             if let Some(record) = known.get(&line.key) {
                 self.follow(line, record, &mut brought, now).await?;
                 continue;
             }
-            if line.cancelled >= line.ordered {
-                // It came and went between two pulls: nothing was taken, nothing is given back.
-                continue;
-            }
+            // It came and went between two pulls: nothing was taken, nothing is given back.
+            let is_gone = line.cancelled >= line.ordered;
             let listing = products
                 .get(&line.item)
                 .and_then(|product| offers.get(product)?.on(channel));
             let Some((listing, _)) = listing else {
+                if is_gone {
+                    continue;
+                }
                 let reason = format!("no listing has item {}", item_name(&line.item));
                 let (key, raw) = (Some(line.key.clone()), line.raw.clone());
                 self.quarantine(channel, key, reason, raw, Some(line.clone()))
                     .await?;
                 continue;
             };
+            if is_gone {
+                gone.insert(&listing.product_id);
+            }
             new.push(NewLine {
                 channel: channel.to_owned(),
                 key: line.key.clone(),
@@ -413,6 +417,12 @@ impl Pull {
                 paid_at: line.paid_at,
                 raw: bounded(&line.raw),
             });
+        }
+        // A number that was written after such a sale did not know of it, and its units may be up again on top. The ledger knows the
+        // line from now on, so it is looked at once.
+        for product in gone {
+            self.doubt(product, channel).await?;
+            self.fence.channels.look_at(product).await?;
         }
         let mut failed = None;
         for outcome in ledger.import(&new, now).await {
@@ -442,6 +452,9 @@ impl Pull {
     /// A line has entered the ledger.
     async fn came(&self, channel: &str, record: &LineRecord, brought: &mut Brought) {
         let units = u64::from(record.ordered - record.cancelled);
+        if units == 0 {
+            return;
+        }
         counter!("channel_units_sold", "channel" => channel.to_owned()).increment(units);
         brought.sold = true;
         for taken in &record.taken {
@@ -486,11 +499,7 @@ impl Pull {
             }
             if line.cancelled > record.cancelled {
                 // The marketplace may have put the units up again itself, and a sale elsewhere may leave the number as it was.
-                self.catalog
-                    .change_shown(&record.product_id, &record.channel, |state| {
-                        state.doubtful = true;
-                    })
-                    .await?;
+                self.doubt(&record.product_id, &record.channel).await?;
             }
             let ledger = &self.fence.ledger;
             record = ledger
@@ -498,6 +507,14 @@ impl Pull {
                 .await?;
         }
         brought.note(record);
+        Ok(())
+    }
+
+    /// What a listing shows is to be read before it is believed.
+    async fn doubt(&self, product: &ProductId, channel: &str) -> Result<(), Error> {
+        self.catalog
+            .change_shown(product, channel, |state| state.doubtful = true)
+            .await?;
         Ok(())
     }
 
