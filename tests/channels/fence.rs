@@ -166,6 +166,10 @@ async fn shrink(mall: &Mall, path: &str, units: i64) {
     while mall.unsold(&live(path)).await != units {
         sleep(Duration::from_millis(10)).await;
     }
+    // The wake comes after the move.
+    while !mall.deliver().await {
+        sleep(Duration::from_millis(10)).await;
+    }
     bring(mall).await;
 }
 
