@@ -22,6 +22,7 @@ use onepool::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::DynamoDb;
 
@@ -48,6 +49,8 @@ pub struct Wire {
 struct Shared {
     database: Database,
     state: Mutex<Inner>,
+    /// So many posts go through; the others wait.
+    posts: watch::Sender<usize>,
 }
 
 #[derive(Default)]
@@ -62,6 +65,8 @@ struct Inner {
     gone: HashSet<String>,
     closed: Vec<String>,
     delays: Vec<u64>,
+    /// Posts that came so far.
+    came: usize,
 }
 
 impl Wire {
@@ -70,6 +75,7 @@ impl Wire {
         let shared = Arc::new(Shared {
             database: dynamodb.database(),
             state: Mutex::default(),
+            posts: watch::Sender::new(usize::MAX),
         });
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -167,6 +173,17 @@ impl Wire {
     #[must_use]
     pub fn take_posts(&self, connection: &str) -> Vec<Value> {
         self.state().posts.remove(connection).unwrap_or_default()
+    }
+
+    /// From now on posts wait, but for so many.
+    pub fn hold_posts(&self, but: usize) {
+        let came = self.state().came;
+        self.shared.posts.send_replace(came + but);
+    }
+
+    /// No post waits any more.
+    pub fn release_posts(&self) {
+        self.shared.posts.send_replace(usize::MAX);
     }
 
     /// From now on a connection is gone.
@@ -349,6 +366,18 @@ async fn connection(
     body: Bytes,
 ) -> Response {
     shared.tally("PostToConnection");
+    let number = {
+        let mut state = shared.state();
+        state.came += 1;
+        state.came
+    };
+    let goes = shared
+        .posts
+        .subscribe()
+        .wait_for(|posts| number <= *posts)
+        .await
+        .is_ok();
+    assert!(goes, "the wire is still there");
     if shared.state().gone.contains(&connection) {
         return (
             StatusCode::GONE,

@@ -1,5 +1,6 @@
 //! The pump is killed a hundred times in a stream, at random, while posts are refused or have no answer, and viewers come
-//! back under new connections: everyone has everything that was said, in order, once.
+//! back under new connections: everyone has everything that was said, in order, once. There are more viewers than are posted to
+//! at once, and posts are held up, so that frames grow while they go round.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -13,7 +14,7 @@ use onepool_tests::{Fault, Shop, Show, crash_after};
 use serde_json::{Value, json};
 
 const KILLS: usize = 100;
-const VIEWERS: usize = 8;
+const VIEWERS: usize = 72;
 /// Longer than any lease: the next pump need not wait for that of the dead one.
 const LEASE_OVER: Duration = Duration::from_secs(5);
 /// A pump that nobody kills ends by itself in this time.
@@ -172,7 +173,7 @@ async fn a_pump_killed_a_hundred_times_loses_and_repeats_nothing() {
         let count = dice.u64(1..6);
         let at_once = dice.bool();
         say(&shop, &show, &mut said, count, at_once).await;
-        for _ in 0..dice.usize(..4) {
+        for _ in 0..dice.usize(..12) {
             let viewer = &viewers[dice.usize(..VIEWERS)];
             let fault = if dice.bool() {
                 Fault::Refused(429)
@@ -183,12 +184,17 @@ async fn a_pump_killed_a_hundred_times_loses_and_repeats_nothing() {
             shop.wire.fail(&post, fault, dice.usize(1..4));
         }
         // More is said while it runs, so that it is killed in its second frame or third as well as in its first.
-        let life = crash_after(dice.usize(..60), shop.pump.run(wake.clone()));
+        let life = crash_after(dice.usize(..120), shop.pump.run(wake.clone()));
+        if dice.bool() {
+            shop.wire.hold_posts(dice.usize(..VIEWERS));
+        }
         let talk = async {
             for _ in 0..dice.usize(..3) {
                 tokio::time::sleep(Duration::from_millis(60)).await;
                 say(&shop, &show, &mut said, 2, true).await;
+                shop.wire.hold_posts(dice.usize(..VIEWERS));
             }
+            shop.wire.release_posts();
         };
         let (ended, ()) = tokio::join!(life, talk);
         kills += usize::from(ended.is_none());

@@ -7,7 +7,7 @@ use onepool::{
     auth::Role,
     clock::{self, Timestamp},
     room::{
-        Ask, Claim, Event, Shard,
+        Ask, Claim, Event, Last, Shard,
         pump::LEASE,
         socket::{MAX_MESSAGE, SocketEvent},
     },
@@ -314,6 +314,115 @@ async fn a_pump_that_dies_is_replaced_and_nobody_misses_anything() {
 }
 
 #[tokio::test]
+async fn what_happens_while_a_frame_goes_round_goes_along_with_it() {
+    /// As many as are posted to at once, and more.
+    const VIEWERS: usize = 200;
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let mut viewers = Vec::new();
+    for number in 0..VIEWERS {
+        let (user, connection) = (format!("u{number}"), format!("c{number}"));
+        let viewer = Viewer::connect(&shop, &show, &user, &connection).await;
+        viewer.send(json!({ "type": "join" })).await;
+        viewers.push(viewer);
+    }
+    shop.pump().await;
+    for viewer in &mut viewers {
+        viewer.read();
+    }
+    let before = shop.wire.calls("PostToConnection");
+    let posts = || shop.wire.calls("PostToConnection") - before;
+    shop.wire.hold_posts(0);
+    chatter(&shop, &show, "1").await;
+    let talk = async {
+        while posts() < 56 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // From then on another frame might go.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        chatter(&shop, &show, "2").await;
+        let under_way = posts();
+        shop.wire.release_posts();
+        under_way
+    };
+    let ((), under_way) = tokio::join!(shop.pump(), talk);
+    for viewer in &mut viewers {
+        let chats: Vec<Value> = (viewer.read().into_iter())
+            .filter(|event| event["type"] == "chat")
+            .map(|chat| chat["message"].clone())
+            .collect();
+        assert_eq!(chats, ["1", "2"], "{}", viewer.connection);
+    }
+    assert_eq!(under_way, 56);
+    let all = posts();
+    // Whoever had the first alone gets the second alone; the others both in one.
+    assert!(
+        (VIEWERS as u64 + under_way..=VIEWERS as u64 + under_way + 1).contains(&all),
+        "{all} posts to {VIEWERS} viewers, {under_way} of them while the first was alone"
+    );
+}
+
+#[tokio::test]
+async fn the_next_pump_knows_every_end_of_a_frame_that_grew() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let (room, now) = (&shard(&show), clock::now());
+    let claim = async |token: &str, last: Option<(u64, bool)>| {
+        let ask = Ask {
+            last: last.map(|(head, under_way)| Last {
+                head,
+                viewers_version: 0,
+                under_way,
+            }),
+            ..ask(token, None)
+        };
+        let claimed = shop.rooms.claim_frame(room, &ask, now).await;
+        match claimed.expect("answers") {
+            Claim::Frame(claimed) => claimed,
+            other => panic!("no frame: {other:?}"),
+        }
+    };
+    let lease = async |token: &str, at: Timestamp| {
+        let leased = shop.rooms.lease(room, token, at, at + LEASE).await;
+        assert!(leased.expect("answers"));
+    };
+    chatter(&shop, &show, "1").await;
+    lease("a", now).await;
+    let first = claim("a", None).await;
+    assert!(first.is_news());
+    assert!(first.claimed.is_empty(), "nobody has posted it");
+
+    let same = claim("a", Some((first.head, true))).await;
+    assert_eq!((same.is_news(), same.head), (false, first.head));
+    assert!(same.events.is_empty());
+    chatter(&shop, &show, "2").await;
+    let grown = claim("a", Some((first.head, true))).await;
+    assert_eq!((grown.from, grown.events.len()), (first.head, 1));
+    let ends = [first.head, grown.head];
+    chatter(&shop, &show, "3").await;
+    let again = claim("a", Some((first.head, true))).await;
+    assert_eq!(
+        (again.from, again.head, again.events),
+        (first.head, grown.head, grown.events.clone()),
+        "asked again because the answer was lost"
+    );
+    assert_eq!(again.claimed, ends);
+
+    let later = now + Duration::from_secs(4);
+    lease("b", later).await;
+    let taken_over = claim("b", None).await;
+    assert_eq!(taken_over.from, first.from);
+    assert_eq!(taken_over.claimed, ends);
+    let mut events = first.events;
+    events.extend(grown.events);
+    assert_eq!(taken_over.events, events);
+
+    let settled = claim("b", Some((grown.head, false))).await;
+    assert_eq!((settled.from, settled.events.len()), (grown.head, 1));
+    assert!(settled.claimed.is_empty());
+}
+
+#[tokio::test]
 async fn who_comes_back_gets_exactly_what_was_missed() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
@@ -551,7 +660,11 @@ fn ask(token: &str, sent: Option<(u64, u64)>) -> Ask<'_> {
     Ask {
         token,
         until: clock::now() + LEASE,
-        sent,
+        last: sent.map(|(head, viewers_version)| Last {
+            head,
+            viewers_version,
+            under_way: false,
+        }),
         end: false,
     }
 }
@@ -607,13 +720,10 @@ async fn the_next_pump_sends_the_very_frame_that_was_on_the_way() {
             .claim_frame(room, &ask(token, sent), now)
             .await
             .expect("answers");
-        let Claim::Frame {
-            from, head, events, ..
-        } = claimed
-        else {
+        let Claim::Frame(claimed) = claimed else {
             panic!("no frame: {claimed:?}")
         };
-        (from, head, events)
+        (claimed.from, claimed.head, claimed.events)
     };
     chatter(&shop, &show, "1").await;
     assert!(
@@ -851,8 +961,8 @@ async fn a_sequence_never_falls_even_when_redis_has_forgotten_the_room() {
         .claim_frame(&shard(&show), &ask("a", None), now)
         .await
         .expect("answers");
-    let Claim::Frame { head, .. } = claimed else {
+    let Claim::Frame(claimed) = claimed else {
         panic!("no frame: {claimed:?}")
     };
-    assert!(head > after);
+    assert!(claimed.head > after);
 }

@@ -4,6 +4,9 @@
 //!
 //! So a pump that takes over keeps to where the frames of those before it may have ended, of which only one, or none, is behind
 //! a viewer: it does not know which.
+//!
+//! What happens while a frame goes round goes along with it, to everybody who was not posted to yet; who was gets it next. So
+//! news reach a large room in the time of one round, however short they come after other news.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -43,6 +46,8 @@ struct Viewer {
     hits: u32,
     /// The end of what is being posted.
     posting: Option<u64>,
+    /// Whether a post failed in this round: the next one tries again.
+    failed: bool,
     /// What was written down of them for another pump, while they are behind.
     noted: Option<(u64, Vec<u64>)>,
 }
@@ -89,10 +94,71 @@ struct Outcome {
     failed: Option<(u64, Posted)>,
 }
 
+/// What goes round: the events that viewers miss, and the frames made of them so far.
+#[derive(Default)]
+struct Round {
+    /// All events after this one.
+    after: u64,
+    log: Vec<LoggedEvent>,
+    /// Where it ended before it grew, and where it ends.
+    ends: Vec<u64>,
+    /// Who gets frames of their own.
+    private: HashSet<String>,
+    shared: HashMap<(u64, u64), Arc<Vec<Frame>>>,
+}
+
+impl Round {
+    fn head(&self) -> u64 {
+        self.ends.last().copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, events: Vec<LoggedEvent>) {
+        let users = events.iter().filter_map(|event| event.to.clone());
+        self.private.extend(users);
+        self.log.extend(events);
+    }
+
+    fn frames(&mut self, range: (u64, u64), user: &str) -> Arc<Vec<Frame>> {
+        if self.private.contains(user) {
+            return Arc::new(frames(&self.log, range, Some(user)));
+        }
+        let made = self.shared.entry(range);
+        Arc::clone(made.or_insert_with(|| Arc::new(frames(&self.log, range, None))))
+    }
+
+    /// What this viewer misses.
+    fn parts(&mut self, viewer: &Viewer) -> Vec<Part> {
+        let (head, mut from) = (self.head(), viewer.cursor);
+        let mut parts = Vec::with_capacity(viewer.unsure.len() + 1);
+        for &until in viewer.unsure.iter().filter(|end| **end < head) {
+            let frames = self.frames((from, until), &viewer.user);
+            parts.push(Part { frames, until });
+            from = until;
+        }
+        let rest = self.frames((from, head), &viewer.user);
+        if rest.len() < 2 {
+            parts.push(Part {
+                frames: rest,
+                until: head,
+            });
+            return parts;
+        }
+        // It takes several frames. A pump that takes over would not know where these end, but for the ends that are written down.
+        let first = self.ends.partition_point(|end| *end <= from);
+        for until in self.ends[first..].to_vec() {
+            let frames = self.frames((from, until), &viewer.user);
+            parts.push(Part { frames, until });
+            from = until;
+        }
+        parts
+    }
+}
+
 /// The viewers of a shard, and the posts to them.
 pub(super) struct Crowd<'a> {
     post: &'a Post,
     viewers: HashMap<String, Viewer>,
+    round: Round,
     waiting: VecDeque<Job>,
     slow: VecDeque<Job>,
     under_way: FuturesUnordered<LocalBoxFuture<'a, Outcome>>,
@@ -107,6 +173,7 @@ impl<'a> Crowd<'a> {
         Self {
             post,
             viewers: HashMap::new(),
+            round: Round::default(),
             waiting: VecDeque::new(),
             slow: VecDeque::new(),
             under_way: FuturesUnordered::new(),
@@ -126,13 +193,13 @@ impl<'a> Crowd<'a> {
         self.viewers.keys().cloned().collect()
     }
 
-    /// Takes over who is registered. The shard has `sent`, and the viewers version `served` got it. `claimed` is the end of the
-    /// frame that an earlier pump may have been posting.
+    /// Takes over who is registered. The shard has `sent`, and the viewers version `served` got it. An earlier pump may have been
+    /// posting frames with the ends `claimed`.
     pub(super) fn reload(
         &mut self,
         registered: Vec<Registered>,
         (sent, served): (u64, u64),
-        claimed: Option<u64>,
+        claimed: &[u64],
     ) {
         let mut known = std::mem::take(&mut self.viewers);
         for one in registered {
@@ -155,20 +222,16 @@ impl<'a> Crowd<'a> {
                         version: one.version,
                         hits: 0,
                         posting: None,
+                        failed: false,
                     };
-                    if let Some(claimed) = claimed {
-                        viewer.may_have(claimed);
+                    for end in claimed {
+                        viewer.may_have(*end);
                     }
                     viewer
                 }
             };
             self.viewers.insert(one.connection, viewer);
         }
-    }
-
-    /// Whether anything was posted since the last plan.
-    pub(super) fn has_posted(&self) -> bool {
-        self.posted > 0
     }
 
     /// The least that anybody has who can be posted to.
@@ -183,56 +246,50 @@ impl<'a> Crowd<'a> {
     }
 
     /// Plans the posts of a frame: to everybody what they miss up to `head`. `log` has all events after `forgotten`, and
-    /// whoever misses more than that cannot be told: their connection is to be closed.
-    pub(super) fn plan(&mut self, log: &[LoggedEvent], head: u64, forgotten: u64) {
-        let private: HashSet<&str> = log.iter().filter_map(|event| event.to.as_deref()).collect();
-        let mut shared = HashMap::<(u64, u64), Arc<Vec<Frame>>>::new();
-        self.waiting.clear();
-        self.slow.clear();
-        self.posted = 0;
+    /// whoever misses more than that cannot be told: their connection is to be closed. Returns whether there is any post.
+    pub(super) fn plan(&mut self, log: Vec<LoggedEvent>, head: u64, forgotten: u64) -> bool {
+        self.round = Round {
+            after: forgotten,
+            ..Round::default()
+        };
+        self.round.add(log);
         for (connection, viewer) in &mut self.viewers {
-            if viewer.posting.is_some() || viewer.cursor >= head {
-                continue;
-            }
-            if viewer.cursor < forgotten {
+            viewer.failed = viewer.posting.is_none() && viewer.cursor < forgotten.min(head);
+            if viewer.failed {
                 viewer.hits = MAX_HITS;
                 self.refused.push(connection.clone());
-                continue;
             }
-            let theirs = private.contains(viewer.user.as_str());
-            let mut ends = viewer.unsure.clone();
-            if ends.last() != Some(&head) {
-                ends.push(head);
+        }
+        self.queue(head)
+    }
+
+    /// Takes these events along, up to `head`: they come right after what goes round.
+    pub(super) fn grow(&mut self, events: Vec<LoggedEvent>, head: u64) -> bool {
+        self.round.add(events);
+        self.queue(head)
+    }
+
+    fn queue(&mut self, head: u64) -> bool {
+        self.round.ends.push(head);
+        self.waiting.clear();
+        self.slow.clear();
+        let mut missing = Vec::new();
+        for (connection, viewer) in &mut self.viewers {
+            if viewer.posting.is_none() && !viewer.failed {
+                let job = job(&mut self.round, connection, viewer);
+                missing.extend(job.map(|job| (viewer.cursor, job)));
             }
-            let (mut parts, mut from) = (Vec::with_capacity(ends.len()), viewer.cursor);
-            for until in ends {
-                let frames = if theirs {
-                    Arc::new(frames(log, (from, until), Some(&viewer.user)))
-                } else {
-                    let shared = shared.entry((from, until));
-                    let shared =
-                        shared.or_insert_with(|| Arc::new(frames(log, (from, until), None)));
-                    Arc::clone(shared)
-                };
-                parts.push(Part { frames, until });
-                from = until;
-            }
-            if parts.iter().all(|part| part.frames.is_empty()) {
-                viewer.has(head);
-                continue;
-            }
-            let job = Job {
-                connection: connection.clone(),
-                parts,
-                until: head,
-                slow: viewer.hits > 0,
-            };
+        }
+        // Who has waited longest goes first.
+        missing.sort_by_key(|(cursor, _)| *cursor);
+        for (_, job) in missing {
             if job.slow {
                 self.slow.push_back(job);
             } else {
                 self.waiting.push_back(job);
             }
         }
+        !(self.waiting.is_empty() && self.slow.is_empty())
     }
 
     /// Starts what may be started. Returns whether all who are not slow have been posted to.
@@ -254,6 +311,10 @@ impl<'a> Crowd<'a> {
     fn begin(&mut self, job: Job) {
         if let Some(viewer) = self.viewers.get_mut(&job.connection) {
             viewer.posting = Some(job.until);
+            let (_last, before) = job.parts.split_last().unzip();
+            for part in before.into_iter().flatten() {
+                viewer.may_have(part.until);
+            }
         }
         self.posted += 1;
         self.under_way.push(deliver(self.post, job).boxed_local());
@@ -278,11 +339,16 @@ impl<'a> Crowd<'a> {
             return; // left meanwhile
         };
         viewer.posting = None;
+        viewer.failed = outcome.failed.is_some();
         if let Some(reached) = outcome.reached {
             viewer.has(reached);
         }
         match outcome.failed {
-            None => viewer.hits = 0,
+            None => {
+                viewer.hits = 0;
+                self.waiting
+                    .extend(job(&mut self.round, &outcome.connection, viewer));
+            }
             Some((_, Posted::Gone)) => self.gone.push(outcome.connection),
             Some((end, Posted::Unknown(error))) => {
                 tracing::warn!(error = %error, "a frame may have been delivered or not");
@@ -303,7 +369,8 @@ impl<'a> Crowd<'a> {
     /// Counts whom the frame did not reach. Returns who is gone, and who is to be sent away, because they are too slow.
     pub(super) fn settle(&mut self) -> (Vec<String>, Vec<String>) {
         let refused = std::mem::take(&mut self.refused);
-        let throttled = refused.len() > THROTTLED && refused.len() * 10 > self.posted;
+        let posted = std::mem::take(&mut self.posted);
+        let throttled = refused.len() > THROTTLED && refused.len() * 10 > posted;
         let mut too_slow = Vec::new();
         for connection in refused {
             let Some(viewer) = self.viewers.get_mut(&connection) else {
@@ -348,6 +415,25 @@ impl<'a> Crowd<'a> {
         }
         notes
     }
+}
+
+/// The posts of what goes round to a viewer, if they miss any of it and the log goes back to where they are.
+fn job(round: &mut Round, connection: &str, viewer: &mut Viewer) -> Option<Job> {
+    let until = round.head();
+    if viewer.cursor >= until || viewer.cursor < round.after {
+        return None;
+    }
+    let parts = round.parts(viewer);
+    if parts.iter().all(|part| part.frames.is_empty()) {
+        viewer.has(until);
+        return None;
+    }
+    Some(Job {
+        connection: connection.to_owned(),
+        parts,
+        until,
+        slow: viewer.hits > 0,
+    })
 }
 
 /// Posts frames one after the other, until one fails.

@@ -12,39 +12,47 @@ A claimed frame is remembered until it is settled, and so is an answer that noth
 is behind: the pump that replaces a dead one claims the same events again, so a viewer gets the same frame twice at worst, never
 one that overlaps.
 
+While a frame is under way it may grow: who has not been posted to gets what is new along with it. Every end that it had is
+remembered, for a viewer's frame may have gone to any of them.
+
 KEYS[1]  room
 KEYS[2]  log
 KEYS[3]  gate of the broadcast
 KEYS[4]  people of the room
 ARGV[1]  token of the pump
 ARGV[2]  until when the lease goes, ms
-ARGV[3]  the sequence number up to which the last frame was sent, or ""
-ARGV[4]  the viewers version that frame was sent to, or ""
+ARGV[3]  the sequence number up to which the last frame goes, or ""
+ARGV[4]  the viewers version that frame is for, or ""
 ARGV[5]  "1" to end the pump if there is nothing to send
 ARGV[6]  the time as viewers read it
 ARGV[7]  now, ms: a room without a sequence starts there, in microseconds, above everything that screens have seen
 ARGV[8]  shard
+ARGV[9]  "1" if the last frame is under way, and is to grow; else it was sent
 
 Returns
-  {"lost"}                                                     another pump has the lease
-  {"forgotten"}                                                Redis has forgotten what the caller has sent, and to whom
+  {"lost"}                       another pump has the lease
+  {"forgotten"}                  Redis has forgotten what the caller has sent, and to whom
   {"ended"}
-  {"quiet", head, viewers version, served, connections}        nothing to send
-  {"frame", head, viewers version, served, connections, from, seq, to, event, ...}
-                                                               the events after `from` up to `head`; `to` is a user or ""
+  {"frame", from, head, viewers version, served, connections, claimed, seq, to, event, ...}
+                                 the events after `from` up to `head`, if they differ; `to` is a user or ""
 `served` is the viewers version that `from` was sent to: who registered later has only what came up to their registration.
-`connections` are those of all shards.
+`connections` are those of all shards. `claimed` are the ends, with spaces, of what was claimed before this call, and may have been
+posted; the last of them is `head`.
 ]]
 local room, log, gate, people, shard = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[8]
-assert(#KEYS == 4 and #ARGV == 8 and tonumber(ARGV[7]), 'frame: wrong arguments')
+assert(#KEYS == 4 and #ARGV == 9 and tonumber(ARGV[7]), 'frame: wrong arguments')
 
 local state = {}
 local all = redis.call('HGETALL', room)
 for i = 1, #all, 2 do state[all[i]] = all[i + 1] end
 local function own(field) return field .. ':' .. shard end
+local ends, is_end, under_way = {}, {}, ARGV[9] == '1'
+for last in string.gmatch(state[own('claimed')] or '', '%d+') do
+  ends[#ends + 1], is_end[last] = last, true
+end
 local is_holder, version = state[own('pump')] == ARGV[1], tonumber(state[own('viewers_version')] or 0)
 if ARGV[3] ~= '' and (version < tonumber(ARGV[4]) or
-  is_holder and state[own('sent')] ~= ARGV[3] and state[own('claimed')] ~= ARGV[3] or
+  is_holder and state[own('sent')] ~= ARGV[3] and not is_end[ARGV[3]] or
   (state[own('pump')] or '') == '') then
   local floor = string.format('%.0f', math.max(state.seq or 0, ARGV[7] * 1000))
   redis.call('HSET', room, 'seq', floor, 'floor', floor)
@@ -61,14 +69,11 @@ local function set(field, value)
   write[#write + 1], write[#write + 2] = field, value
   state[field] = value
 end
-if ARGV[3] ~= '' then
+if ARGV[3] ~= '' and not under_way then
   set(own('sent'), ARGV[3])
   set(own('served'), ARGV[4])
-  local claimed = state[own('claimed')]
-  if claimed and tonumber(claimed) <= tonumber(ARGV[3]) then
-    redis.call('HDEL', room, own('claimed'))
-    state[own('claimed')] = nil
-  end
+  while ends[1] and tonumber(ends[1]) <= tonumber(ARGV[3]) do table.remove(ends, 1) end
+  if not ends[1] then redis.call('HDEL', room, own('claimed')) end
 end
 
 local seq = tonumber(state.seq or ARGV[7] * 1000)
@@ -78,7 +83,9 @@ local function append(event)
 end
 
 local connections = 0
-if not state[own('claimed')] then
+-- A claim that was not heard of is answered again.
+local is_new = not ends[1] or under_way and ends[#ends] == ARGV[3]
+if is_new then
   for i = 1, #all, 2 do
     local product = string.match(all[i], '^product:(.+)$')
     if product then
@@ -114,21 +121,22 @@ for i = 1, #all, 2 do
 end
 
 local viewers_version, sent = state[own('viewers_version')] or '0', state[own('sent')] or '0'
-local served = state[own('served')] or '0'
-local head = state[own('claimed')] or state.seq
+local served, from = state[own('served')] or '0', under_way and ARGV[3] or sent
 local around = string.format('%d', math.max(0, connections))
-if head == sent and ARGV[5] == '1' and not state[own('claimed')] then
+if state.seq == sent and ARGV[5] == '1' and not ends[1] then
   set(own('pump_until'), '0')
   set(own('pump'), '')
   redis.call(unpack(write))
   return {'ended'}
 end
-set(own('claimed'), head)
+if is_new and ends[#ends] ~= state.seq then ends[#ends + 1] = state.seq end
+local head, claimed = ends[#ends], table.concat(ends, ' ')
+set(own('claimed'), claimed)
 redis.call(unpack(write))
-if head == sent then return {'quiet', head, viewers_version, served, around} end
 
-local answer = {'frame', head, viewers_version, served, around, sent}
-for _, entry in ipairs(redis.call('XRANGE', log, '(' .. sent .. '-0', head .. '-0')) do
+local answer = {'frame', from, head, viewers_version, served, around, is_new and '' or claimed}
+if head == from then return answer end
+for _, entry in ipairs(redis.call('XRANGE', log, '(' .. from .. '-0', head .. '-0')) do
   local n = #answer
   answer[n + 1], answer[n + 2], answer[n + 3] = string.match(entry[1], '^%d+'), entry[2][2], entry[2][4]
 end

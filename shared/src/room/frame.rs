@@ -42,32 +42,35 @@ pub enum Claim {
     Forgotten,
     /// There was nothing to send, and the lease is given up.
     Ended,
-    /// There is nothing to send.
-    Quiet {
-        /// Sequence number of the last event.
-        head: u64,
-        /// Grows when viewers come or go.
-        viewers_version: u64,
-        /// The viewers version that has `head`.
-        served: u64,
-        /// Connections of the whole room.
-        connections: u64,
-    },
-    /// These events are to be sent.
-    Frame {
-        /// They come after this one.
-        from: u64,
-        /// The last of them.
-        head: u64,
-        /// Grows when viewers come or go.
-        viewers_version: u64,
-        /// The viewers version that has `from`.
-        served: u64,
-        /// Connections of the whole room.
-        connections: u64,
-        /// Themselves.
-        events: Vec<LoggedEvent>,
-    },
+    /// The frame to be sent.
+    Frame(Claimed),
+}
+
+/// A frame of a shard. It has no events if nothing is new: whoever is behind is to catch up then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its events come after this one.
+    pub from: u64,
+    /// The last event of the log that counts.
+    pub head: u64,
+    /// Grows when viewers come or go.
+    pub viewers_version: u64,
+    /// The viewers version that has what is settled.
+    pub served: u64,
+    /// Connections of the whole room.
+    pub connections: u64,
+    /// Where frames end that were claimed before, and may have been posted; ascending, the last of them is `head`.
+    pub claimed: Vec<u64>,
+    /// Those after `from`.
+    pub events: Vec<LoggedEvent>,
+}
+
+impl Claimed {
+    /// Whether something happened since the frame before.
+    #[must_use]
+    pub const fn is_news(&self) -> bool {
+        self.head != self.from
+    }
 }
 
 /// What a pump says when it asks for the next frame.
@@ -77,14 +80,25 @@ pub struct Ask<'a> {
     pub token: &'a str,
     /// Until when it wants the lease.
     pub until: Timestamp,
-    /// Up to where the last frame was sent, and to which viewers version.
-    pub sent: Option<(u64, u64)>,
+    /// The frame it is at, if it has claimed one.
+    pub last: Option<Last>,
     /// Whether to end if there is nothing to send.
     pub end: bool,
 }
 
+/// The frame that a pump claimed last.
+#[derive(Debug, Clone, Copy)]
+pub struct Last {
+    /// Sequence number of its last event.
+    pub head: u64,
+    /// The viewers version it is for.
+    pub viewers_version: u64,
+    /// Whether it is still being sent, and is to grow by what is new.
+    pub under_way: bool,
+}
+
 impl Rooms {
-    /// Settles the last frame of the shard and claims the next.
+    /// Settles the last frame of the shard and claims the next, or lets the one that is under way grow.
     ///
     /// # Errors
     /// Redis did not answer; asking again is safe.
@@ -100,17 +114,16 @@ impl Rooms {
             .key(self.keys.people(broadcast))
             .arg(ask.token)
             .arg(ask.until.millis())
+            .arg(ask.last.map_or_else(String::new, |it| it.head.to_string()))
             .arg(
-                ask.sent
-                    .map_or_else(String::new, |(head, _)| head.to_string()),
+                ask.last
+                    .map_or_else(String::new, |it| it.viewers_version.to_string()),
             )
-            .arg(ask.sent.map_or_else(String::new, |(_, viewers_version)| {
-                viewers_version.to_string()
-            }))
             .arg(u8::from(ask.end))
             .arg(now.to_string())
             .arg(now.millis())
-            .arg(number);
+            .arg(number)
+            .arg(u8::from(ask.last.is_some_and(|it| it.under_way)));
         let answer: Vec<String> = self.redis.run(&call).await?;
         Ok(decode(answer)?)
     }
@@ -118,35 +131,24 @@ impl Rooms {
 
 fn decode(answer: Vec<String>) -> Result<Claim, RedisError> {
     let mut words = answer.into_iter();
-    let word = words.next().ok_or_else(malformed)?;
-    let mut number = || {
-        words
-            .next()
-            .and_then(|word| word.parse::<u64>().ok())
-            .ok_or_else(malformed)
-    };
-    Ok(match word.as_str() {
+    let mut word = || words.next().ok_or_else(malformed);
+    let number = |word: &str| word.parse::<u64>().map_err(|_| malformed());
+    Ok(match word()?.as_str() {
         "lost" => Claim::Lost,
         "forgotten" => Claim::Forgotten,
         "ended" => Claim::Ended,
-        "quiet" => Claim::Quiet {
-            head: number()?,
-            viewers_version: number()?,
-            served: number()?,
-            connections: number()?,
-        },
-        "frame" => {
-            let (head, viewers_version, served, connections, from) =
-                (number()?, number()?, number()?, number()?, number()?);
-            Claim::Frame {
-                from,
-                head,
-                viewers_version,
-                served,
-                connections,
-                events: read_events(words)?,
-            }
-        }
+        "frame" => Claim::Frame(Claimed {
+            from: number(&word()?)?,
+            head: number(&word()?)?,
+            viewers_version: number(&word()?)?,
+            served: number(&word()?)?,
+            connections: number(&word()?)?,
+            claimed: word()?
+                .split_whitespace()
+                .map(number)
+                .collect::<Result<_, _>>()?,
+            events: read_events(words)?,
+        }),
         _ => return Err(malformed()),
     })
 }

@@ -20,7 +20,7 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `sent`, `claimed` | up to where frames are sent; up to where the frame goes that is being sent |
+//! | `sent`, `claimed` | up to where frames are sent; where the frame ends that is being sent, and where it ended before it grew |
 //! | `served` | the viewers version that got what is sent |
 //! | `pump`, `pump_until` | token of the one pump, and the end of its lease (ms) |
 //! | `woken_at` | when a pump was called last (ms) |
@@ -44,7 +44,7 @@ mod viewers;
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 pub use event::Event;
-pub use frame::{Ask, Claim, LoggedEvent};
+pub use frame::{Ask, Claim, Claimed, Last, LoggedEvent};
 use redis::Script;
 use serde_json::{Value, json};
 
