@@ -199,6 +199,34 @@ async fn an_order_result_reaches_its_buyer_alone_and_each_event_everyone_once() 
 }
 
 #[tokio::test]
+async fn a_quiet_room_sees_what_an_order_holds_before_it_is_paid() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let mut viewer = Viewer::connect(&shop, &show, "watcher", "c1").await;
+    viewer.send(json!({ "type": "join" })).await;
+    shop.pump().await;
+    viewer.read();
+    let widget = json!({ "method": "widget" });
+    shop.order(&show, "u1", "k", json!(1), widget).await;
+    shop.process(10, 1).await;
+    shop.pump().await;
+    let events = viewer.read();
+    assert_eq!(Viewer::of(&events, "inventory_update")[0]["remaining"], 99);
+}
+
+#[tokio::test]
+async fn a_viewer_whose_join_came_to_nothing_is_told_so() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let viewer = Viewer::connect(&shop, &show, "u1", "c1").await;
+    viewer.send(json!({ "type": "ping" })).await;
+    assert!(shop.wire.take_closed().is_empty(), "it may join yet");
+    clock::put_ahead(Duration::from_secs(61));
+    viewer.send(json!({ "type": "ping" })).await;
+    assert_eq!(shop.wire.take_closed(), ["c1"]);
+}
+
+#[tokio::test]
 async fn posts_follow_frames_not_orders() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
@@ -314,6 +342,52 @@ async fn a_pump_that_dies_is_replaced_and_nobody_misses_anything() {
 }
 
 #[tokio::test]
+async fn a_pump_that_dies_in_a_long_round_has_called_its_successor() {
+    /// More than are posted to at once.
+    const VIEWERS: usize = 60;
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let mut viewers = Vec::new();
+    for number in 0..VIEWERS {
+        let (user, connection) = (format!("u{number}"), format!("c{number}"));
+        let viewer = Viewer::connect(&shop, &show, &user, &connection).await;
+        viewer.send(json!({ "type": "join" })).await;
+        viewers.push(viewer);
+    }
+    shop.pump().await;
+    for viewer in &mut viewers {
+        viewer.read();
+    }
+    chatter(&shop, &show, "1").await;
+    let wake = shop.wire.take_messages("wakes").pop().expect("a wake");
+    shop.wire.hold_posts(0);
+    let mut watches = Vec::new();
+    let watched = async {
+        // The first is called when the round begins; the others, while it goes on.
+        while watches.len() < 3 {
+            watches.extend(shop.wire.take_delayed("wakes"));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let wake = serde_json::from_str(&wake).expect("a wake");
+    tokio::select! {
+        ended = shop.pump.run(wake) => panic!("the pump ended: {ended:?}"),
+        () = watched => {}
+    }
+    let (watch, after_s) = watches.pop().expect("a watch");
+    assert_eq!(after_s, 3);
+    shop.wire.release_posts();
+    clock::put_ahead(Duration::from_secs(after_s));
+    let watch = serde_json::from_str(&watch).expect("a watch");
+    shop.pump.run(watch).await.expect("takes over");
+    for viewer in &viewers {
+        let frames = shop.wire.take_posts(&viewer.connection);
+        let has = |frame: &Value| frame["events"][0]["message"] == "1";
+        assert!(frames.iter().any(has), "{}: {frames:?}", viewer.connection);
+    }
+}
+
+#[tokio::test]
 async fn what_happens_while_a_frame_goes_round_goes_along_with_it() {
     /// As many as are posted to at once, and more.
     const VIEWERS: usize = 200;
@@ -418,6 +492,20 @@ async fn the_next_pump_knows_every_end_of_a_frame_that_grew() {
     assert_eq!(taken_over.events, events);
 
     let settled = claim("b", Some((grown.head, false))).await;
+    let last = Some(Last {
+        head: settled.head,
+        viewers_version: 0,
+        under_way: false,
+    });
+    let ending = Ask {
+        last,
+        end: true,
+        ..ask("b", None)
+    };
+    for _asked_again in 0..2 {
+        let ended = shop.rooms.claim_frame(room, &ending, now).await;
+        assert_eq!(ended.expect("answers"), Claim::Ended);
+    }
     assert_eq!((settled.from, settled.events.len()), (grown.head, 1));
     assert!(settled.claimed.is_empty());
 }

@@ -11,7 +11,10 @@ use std::{
 
 use aws_sigv4::sign::v4::generate_signing_key;
 use axum::body::Bytes;
-use http::{Method, Request, StatusCode, Uri};
+use http::{
+    HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -198,9 +201,11 @@ impl Signed {
         let time = now.format(&TIME)?;
         // By name, as the signature wants them.
         let token = self.config.session_token.as_ref();
-        let mut signed = vec![("host", host), ("x-amz-date", time.as_str())];
-        signed.extend(token.map(|token| ("x-amz-security-token", token.reveal())));
-        signed.extend(target.map(|target| ("x-amz-target", target)));
+        let name = HeaderName::from_static;
+        let mut signed = Vec::with_capacity(4);
+        signed.extend([(HOST, host), (name("x-amz-date"), time.as_str())]);
+        signed.extend(token.map(|token| (name("x-amz-security-token"), token.reveal())));
+        signed.extend(target.map(|target| (name("x-amz-target"), target)));
 
         let mut names = String::with_capacity(64);
         let mut canonical = String::with_capacity(1_024);
@@ -210,13 +215,13 @@ impl Signed {
         canonical.extend(utf8_percent_encode(url.path(), CANONICAL_PATH));
         canonical.push_str("\n\n");
         for (name, value) in &signed {
-            for text in [name, ":", value, "\n"] {
+            for text in [name.as_str(), ":", value, "\n"] {
                 canonical.push_str(text);
             }
             if !names.is_empty() {
                 names.push(';');
             }
-            names.push_str(name);
+            names.push_str(name.as_str());
         }
         for text in ["\n", &names, "\n", &payload.sha256] {
             canonical.push_str(text);
@@ -241,18 +246,18 @@ impl Signed {
         ]
         .concat();
 
-        let mut request = Request::builder()
-            .method(method)
-            .uri(url.clone())
-            .header("authorization", authorization)
-            .header(
-                "content-type",
-                target.map_or("application/json", |_| "application/x-amz-json-1.0"),
-            );
+        let kind = target.map_or("application/json", |_| "application/x-amz-json-1.0");
+        let mut request = Request::new(Full::new(payload.bytes.clone()));
+        *request.method_mut() = method;
+        *request.uri_mut() = url.clone();
+        let headers = request.headers_mut();
+        headers.reserve(signed.len() + 2);
+        headers.insert(AUTHORIZATION, authorization.try_into()?);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         for (name, value) in signed {
-            request = request.header(name, value);
+            headers.insert(name, value.try_into()?);
         }
-        Ok(request.body(Full::new(payload.bytes.clone()))?)
+        Ok(request)
     }
 
     /// The signing key of a day.

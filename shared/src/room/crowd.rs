@@ -80,7 +80,6 @@ struct Part {
 struct Job {
     connection: String,
     parts: Vec<Part>,
-    until: u64,
     slow: bool,
 }
 
@@ -159,12 +158,15 @@ pub(super) struct Crowd<'a> {
     post: &'a Post,
     viewers: HashMap<String, Viewer>,
     round: Round,
-    waiting: VecDeque<Job>,
-    slow: VecDeque<Job>,
+    /// Connections to be posted to, whatever goes round by then.
+    waiting: VecDeque<String>,
+    slow: VecDeque<String>,
     under_way: FuturesUnordered<LocalBoxFuture<'a, Outcome>>,
     slow_under_way: usize,
     gone: Vec<String>,
     refused: Vec<String>,
+    /// Those who cannot be told what they missed.
+    lost: Vec<String>,
     posted: usize,
 }
 
@@ -180,6 +182,7 @@ impl<'a> Crowd<'a> {
             slow_under_way: 0,
             gone: Vec::new(),
             refused: Vec::new(),
+            lost: Vec::new(),
             posted: 0,
         }
     }
@@ -193,15 +196,17 @@ impl<'a> Crowd<'a> {
         self.viewers.keys().cloned().collect()
     }
 
-    /// Takes over who is registered. The shard has `sent`, and the viewers version `served` got it. An earlier pump may have been
+    /// Takes over who is registered. Returns the latest version of their registrations. The shard has `sent`, and the viewers version `served` got it. An earlier pump may have been
     /// posting frames with the ends `claimed`.
     pub(super) fn reload(
         &mut self,
         registered: Vec<Registered>,
         (sent, served): (u64, u64),
         claimed: &[u64],
-    ) {
+    ) -> u64 {
         let mut known = std::mem::take(&mut self.viewers);
+        let versions = registered.iter().filter(|one| one.is_registration());
+        let latest = versions.map(|one| one.version).max().unwrap_or_default();
         for one in registered {
             let viewer = match known.remove(&one.connection) {
                 // Joined again: the answer to that has told them what there was.
@@ -232,6 +237,7 @@ impl<'a> Crowd<'a> {
             };
             self.viewers.insert(one.connection, viewer);
         }
+        latest
     }
 
     /// The least that anybody has who can be posted to.
@@ -245,78 +251,89 @@ impl<'a> Crowd<'a> {
         self.viewers.values().any(|viewer| viewer.cursor < head)
     }
 
-    /// Plans the posts of a frame: to everybody what they miss up to `head`. `log` has all events after `forgotten`, and
-    /// whoever misses more than that cannot be told: their connection is to be closed. Returns whether there is any post.
+    /// Begins to post a frame: to everybody what they miss up to `head`. `log` has all events after `forgotten`, and whoever
+    /// misses more than that cannot be told: their connection is to be closed. Returns whether there is any post.
     pub(super) fn plan(&mut self, log: Vec<LoggedEvent>, head: u64, forgotten: u64) -> bool {
         self.round = Round {
             after: forgotten,
             ..Round::default()
         };
-        self.round.add(log);
         for (connection, viewer) in &mut self.viewers {
             viewer.failed = viewer.posting.is_none() && viewer.cursor < forgotten.min(head);
             if viewer.failed {
-                viewer.hits = MAX_HITS;
-                self.refused.push(connection.clone());
+                self.lost.push(connection.clone());
             }
         }
-        self.queue(head)
+        self.grow(log, head)
     }
 
     /// Takes these events along, up to `head`: they come right after what goes round.
     pub(super) fn grow(&mut self, events: Vec<LoggedEvent>, head: u64) -> bool {
         self.round.add(events);
-        self.queue(head)
-    }
-
-    fn queue(&mut self, head: u64) -> bool {
         self.round.ends.push(head);
         self.waiting.clear();
         self.slow.clear();
-        let mut missing = Vec::new();
-        for (connection, viewer) in &mut self.viewers {
-            if viewer.posting.is_none() && !viewer.failed {
-                let job = job(&mut self.round, connection, viewer);
-                missing.extend(job.map(|job| (viewer.cursor, job)));
-            }
-        }
+        let mut missing: Vec<_> = (self.viewers.iter())
+            .filter(|(_, viewer)| {
+                viewer.posting.is_none() && !viewer.failed && viewer.cursor < head
+            })
+            .collect();
         // Who has waited longest goes first.
-        missing.sort_by_key(|(cursor, _)| *cursor);
-        for (_, job) in missing {
-            if job.slow {
-                self.slow.push_back(job);
+        missing.sort_unstable_by_key(|(_, viewer)| viewer.cursor);
+        for (connection, viewer) in missing {
+            if viewer.hits > 0 {
+                self.slow.push_back(connection.clone());
             } else {
-                self.waiting.push_back(job);
+                self.waiting.push_back(connection.clone());
             }
         }
-        !(self.waiting.is_empty() && self.slow.is_empty())
+        let before = self.posted;
+        let all_started = self.start();
+        self.posted > before || !all_started || !self.slow.is_empty()
     }
 
     /// Starts what may be started. Returns whether all who are not slow have been posted to.
     pub(super) fn start(&mut self) -> bool {
         while self.under_way.len() - self.slow_under_way < POSTS_AT_ONCE - SLOW_AT_ONCE
-            && let Some(job) = self.waiting.pop_front()
+            && let Some(connection) = self.waiting.pop_front()
         {
-            self.begin(job);
+            self.begin(connection);
         }
         while self.slow_under_way < SLOW_AT_ONCE
-            && let Some(job) = self.slow.pop_front()
+            && let Some(connection) = self.slow.pop_front()
         {
-            self.slow_under_way += 1;
-            self.begin(job);
+            self.begin(connection);
         }
         self.waiting.is_empty()
     }
 
-    fn begin(&mut self, job: Job) {
-        if let Some(viewer) = self.viewers.get_mut(&job.connection) {
-            viewer.posting = Some(job.until);
-            let (_last, before) = job.parts.split_last().unzip();
-            for part in before.into_iter().flatten() {
-                viewer.may_have(part.until);
-            }
+    /// Posts to a viewer what they miss of what goes round, if that is anything and the log goes back to where they are.
+    fn begin(&mut self, connection: String) {
+        let head = self.round.head();
+        let Some(viewer) = self.viewers.get_mut(&connection) else {
+            return; // left meanwhile
+        };
+        if viewer.cursor >= head || viewer.cursor < self.round.after {
+            return;
         }
+        let parts = self.round.parts(viewer);
+        if parts.iter().all(|part| part.frames.is_empty()) {
+            viewer.has(head);
+            return;
+        }
+        viewer.posting = Some(head);
+        let (_last, before) = parts.split_last().unzip();
+        for part in before.into_iter().flatten() {
+            viewer.may_have(part.until);
+        }
+        let slow = viewer.hits > 0;
+        self.slow_under_way += usize::from(slow);
         self.posted += 1;
+        let job = Job {
+            connection,
+            parts,
+            slow,
+        };
         self.under_way.push(deliver(self.post, job).boxed_local());
     }
 
@@ -346,8 +363,10 @@ impl<'a> Crowd<'a> {
         match outcome.failed {
             None => {
                 viewer.hits = 0;
-                self.waiting
-                    .extend(job(&mut self.round, &outcome.connection, viewer));
+                // What goes round may have grown meanwhile.
+                if viewer.cursor < self.round.head() {
+                    self.waiting.push_back(outcome.connection);
+                }
             }
             Some((_, Posted::Gone)) => self.gone.push(outcome.connection),
             Some((end, Posted::Unknown(error))) => {
@@ -366,7 +385,8 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Counts whom the frame did not reach. Returns who is gone, and who is to be sent away, because they are too slow.
+    /// Counts whom the frame did not reach. Returns who is gone, and who is to be sent away: they are too slow, or cannot be told
+    /// what they missed.
     pub(super) fn settle(&mut self) -> (Vec<String>, Vec<String>) {
         let refused = std::mem::take(&mut self.refused);
         let posted = std::mem::take(&mut self.posted);
@@ -382,6 +402,7 @@ impl<'a> Crowd<'a> {
                 too_slow.push(connection);
             }
         }
+        too_slow.append(&mut self.lost);
         let gone = std::mem::take(&mut self.gone);
         for connection in gone.iter().chain(&too_slow) {
             self.viewers.remove(connection);
@@ -415,25 +436,6 @@ impl<'a> Crowd<'a> {
         }
         notes
     }
-}
-
-/// The posts of what goes round to a viewer, if they miss any of it and the log goes back to where they are.
-fn job(round: &mut Round, connection: &str, viewer: &mut Viewer) -> Option<Job> {
-    let until = round.head();
-    if viewer.cursor >= until || viewer.cursor < round.after {
-        return None;
-    }
-    let parts = round.parts(viewer);
-    if parts.iter().all(|part| part.frames.is_empty()) {
-        viewer.has(until);
-        return None;
-    }
-    Some(Job {
-        connection: connection.to_owned(),
-        parts,
-        until,
-        slow: viewer.hits > 0,
-    })
 }
 
 /// Posts frames one after the other, until one fails.

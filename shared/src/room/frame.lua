@@ -36,8 +36,8 @@ Returns
   {"frame", from, head, viewers version, served, connections, claimed, seq, to, event, ...}
                                  the events after `from` up to `head`, if they differ; `to` is a user or ""
 `served` is the viewers version that `from` was sent to: who registered later has only what came up to their registration.
-`connections` are those of all shards. `claimed` are the ends, with spaces, of what was claimed before this call, and may have been
-posted; the last of them is `head`.
+`connections` are those of all shards. `claimed` are the ends, with spaces, of frames that somebody may have posted before this
+call, if it claims nothing new: a pump that takes over keeps to them, and the last of them is `head`.
 ]]
 local room, log, gate, people, shard = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[8]
 assert(#KEYS == 4 and #ARGV == 9 and tonumber(ARGV[7]), 'frame: wrong arguments')
@@ -50,6 +50,8 @@ local ends, is_end, under_way = {}, {}, ARGV[9] == '1'
 for last in string.gmatch(state[own('claimed')] or '', '%d+') do
   ends[#ends + 1], is_end[last] = last, true
 end
+-- A pump that asks again because the answer was lost is not one that Redis has forgotten.
+if state[own('pump')] == '' and state[own('ended')] == ARGV[1] then return {'ended'} end
 local is_holder, version = state[own('pump')] == ARGV[1], tonumber(state[own('viewers_version')] or 0)
 if ARGV[3] ~= '' and (version < tonumber(ARGV[4]) or
   is_holder and state[own('sent')] ~= ARGV[3] and not is_end[ARGV[3]] or
@@ -126,6 +128,7 @@ local around = string.format('%d', math.max(0, connections))
 if state.seq == sent and ARGV[5] == '1' and not ends[1] then
   set(own('pump_until'), '0')
   set(own('pump'), '')
+  set(own('ended'), ARGV[1])
   redis.call(unpack(write))
   return {'ended'}
 end

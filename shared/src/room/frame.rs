@@ -59,7 +59,7 @@ pub struct Claimed {
     pub served: u64,
     /// Connections of the whole room.
     pub connections: u64,
-    /// Where frames end that were claimed before, and may have been posted; ascending, the last of them is `head`.
+    /// Where frames end that somebody may have posted before, if nothing new is claimed; ascending, the last of them is `head`.
     pub claimed: Vec<u64>,
     /// Those after `from`.
     pub events: Vec<LoggedEvent>,

@@ -23,6 +23,7 @@
 //! | `sent`, `claimed` | up to where frames are sent; where the frame ends that is being sent, and where it ended before it grew |
 //! | `served` | the viewers version that got what is sent |
 //! | `pump`, `pump_until` | token of the one pump, and the end of its lease (ms) |
+//! | `ended` | token of the pump that ended last |
 //! | `woken_at` | when a pump was called last (ms) |
 //! | `connections`, `viewers_version` | how many there are; grows when one comes or goes |
 //!
@@ -144,7 +145,7 @@ impl Rooms {
         Ok(self.redis.send(&write).await?)
     }
 
-    /// Appends events to the room's log, and wakes a pump if none is running.
+    /// Appends events to the room's log, and wakes a pump if none is running: without events, for what changed in stock.
     ///
     /// # Errors
     /// Redis or the queue failed. The events may be in the log then; asking again may double them.

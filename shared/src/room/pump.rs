@@ -5,10 +5,10 @@
 //! again and again: if it dies, the next of these calls finds its lease ended and takes over, whether anything happens in the
 //! room or not.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, interval_at, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Claim, Claimed, Last, Rooms, Shard, Wake, crowd::Crowd, frame::Ask, post::Post};
 use crate::{
@@ -23,7 +23,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// So many frames that were not needed may be made up for: what happens seldom goes out at once, and a rush gets a frame an
 /// interval.
 const BURST: u32 = 2;
-/// How often a frame may grow while it goes round. Then the round comes to its end, and with it who is gone or too slow is seen.
+/// For how long, and how often, a frame may grow while it goes round. Then the round comes to its end: who is gone or too slow
+/// is seen, and what a pump that takes over has to reckon with stays little.
+const GROWTH: Duration = Duration::from_secs(1);
 const MAX_GROWTH: usize = 8;
 /// How long a lease goes without being renewed.
 pub const LEASE: Duration = Duration::from_millis(1_500);
@@ -92,6 +94,9 @@ impl Pump {
             token: format!("{:016x}", fastrand::u64(..)),
             crowd: Crowd::new(&self.post),
             last: None,
+            leased_at: Instant::now(),
+            busy_at: None,
+            watched_at: None,
             bucket: Bucket {
                 due: Instant::now(),
             },
@@ -114,6 +119,17 @@ impl Pump {
         Ok(())
     }
 
+    /// Closes connections; their viewers come back and hear where they are.
+    async fn send_away(&self, connections: &[String]) {
+        let closing = stream::iter(connections).map(|connection| self.post.close(connection));
+        let mut closed = closing.buffer_unordered(CLOSED_AT_ONCE);
+        while let Some(outcome) = closed.next().await {
+            if let Err(error) = outcome {
+                tracing::warn!(error = %error, "a viewer was not sent away");
+            }
+        }
+    }
+
     /// Time between two frames of a room of so many connections.
     fn pace(&self, connections: u64) -> Duration {
         let posts = connections as f64 / self.callback_budget as f64;
@@ -129,6 +145,12 @@ struct Shift<'a> {
     crowd: Crowd<'a>,
     /// The frame it is at.
     last: Option<Last>,
+    /// When the lease was taken or renewed last.
+    leased_at: Instant,
+    /// When there was something new last.
+    busy_at: Option<Timestamp>,
+    /// When a successor was called last.
+    watched_at: Option<Timestamp>,
     bucket: Bucket,
     /// So many went out.
     frames: usize,
@@ -137,12 +159,11 @@ struct Shift<'a> {
 impl Shift<'_> {
     async fn run(&mut self, started: Timestamp, is_watch: bool) -> Result<(), Error> {
         // Whoever only looks whether the last pump died has not heard of anything to wait for.
-        let mut busy_at = (!is_watch).then_some(started);
-        let mut watched_at = None;
+        self.busy_at = (!is_watch).then_some(started);
         loop {
             let (now, began) = (clock::now(), Instant::now());
             let over = now.since(started) >= SHIFT;
-            let idle = busy_at.is_none_or(|busy_at| now.since(busy_at) >= IDLE);
+            let idle = (self.busy_at).is_none_or(|busy_at| now.since(busy_at) >= IDLE);
             let pending = (self.last).is_some_and(|last| self.crowd.is_behind(last.head));
             let Some(frame) = self.claim(now, over || (idle && !pending)).await? else {
                 return Ok(());
@@ -151,39 +172,21 @@ impl Shift<'_> {
                 // The claim stays: the next pump sends this frame.
                 return self.pump.rooms.hand_over(&self.shard).await;
             }
-            let viewers_version = frame.viewers_version;
-            let known = self.last.map(|last| last.viewers_version);
-            if known != Some(viewers_version) {
-                let registered = self.pump.rooms.viewers(&self.shard, now).await?;
-                let claimed = if known.is_none() {
-                    &*frame.claimed
-                } else {
-                    &[]
-                };
-                self.crowd
-                    .reload(registered, (frame.from, frame.served), claimed);
+            self.take_over_viewers(&frame, now).await?;
+            if pending || self.busy_at == Some(now) {
+                self.watch(now).await?;
             }
-            if known != Some(viewers_version) || frame.is_news() {
-                busy_at = Some(now);
-                if watched_at.is_none_or(|watched_at| now.since(watched_at) >= WATCH) {
-                    let watch = self.pump.rooms.watch(&self.shard, WATCH_DELAY);
-                    watch.await?;
-                    watched_at = Some(now);
-                }
-            }
-            self.last = Some(Last {
-                head: frame.head,
-                viewers_version,
-                under_way: true,
-            });
+            // Frames of a pump that died go round once more, each of their ends for itself.
+            let growth = frame.claimed.len().saturating_sub(1);
             let pace = self.pump.pace(frame.connections);
             if self.plan(frame).await? {
-                self.count(began, pace);
+                for _ in 0..=growth {
+                    self.count(began, pace);
+                }
             }
-            if !self.send(began, pace).await? {
+            if !self.send(began, pace, growth).await? || !self.settle().await? {
                 return Ok(());
             }
-            self.settle().await?;
             let next = self.bucket.next(began, pace);
             loop {
                 tokio::select! {
@@ -194,8 +197,9 @@ impl Shift<'_> {
         }
     }
 
-    /// The next frame; `None` if there is none for this pump any more.
-    async fn claim(&self, now: Timestamp, end: bool) -> Result<Option<Claimed>, Error> {
+    /// The next frame; `None` if there is none for this pump any more. Meanwhile posts come to their end.
+    async fn claim(&mut self, now: Timestamp, end: bool) -> Result<Option<Claimed>, Error> {
+        let asked_at = Instant::now();
         let ask = Ask {
             token: &self.token,
             until: now + LEASE,
@@ -203,21 +207,69 @@ impl Shift<'_> {
             end,
         };
         let rooms = &self.pump.rooms;
-        match rooms.claim_frame(&self.shard, &ask, now).await? {
-            Claim::Frame(frame) => Ok(Some(frame)),
+        let mut claim = pin!(rooms.claim_frame(&self.shard, &ask, now));
+        let claim = loop {
+            tokio::select! {
+                claim = &mut claim => break claim?,
+                () = self.crowd.next() => {}
+            }
+        };
+        match claim {
+            Claim::Frame(frame) => {
+                self.leased_at = asked_at;
+                Ok(Some(frame))
+            }
             Claim::Lost | Claim::Ended => Ok(None),
             Claim::Forgotten => {
-                self.send_away(&self.crowd.connections()).await;
+                self.pump.send_away(&self.crowd.connections()).await;
                 rooms.wake(&self.shard).await?;
                 Ok(None)
             }
         }
     }
 
+    /// Loads the viewers of a frame, if they are others than those of the last one.
+    async fn take_over_viewers(&mut self, frame: &Claimed, now: Timestamp) -> Result<(), Error> {
+        let known = self.last.map(|last| last.viewers_version);
+        let mut viewers_version = frame.viewers_version;
+        let is_other = known != Some(viewers_version);
+        if is_other {
+            let registered = self.pump.rooms.viewers(&self.shard, now).await?;
+            let claimed = if known.is_none() {
+                &*frame.claimed
+            } else {
+                &[]
+            };
+            let settled = (frame.from, frame.served);
+            let latest = self.crowd.reload(registered, settled, claimed);
+            // Who registered since the claim gets the frame, too.
+            viewers_version = viewers_version.max(latest);
+        }
+        if is_other || frame.is_news() {
+            self.busy_at = Some(now);
+        }
+        self.last = Some(Last {
+            head: frame.head,
+            viewers_version,
+            under_way: true,
+        });
+        Ok(())
+    }
+
     /// A frame goes.
     fn count(&mut self, now: Instant, pace: Duration) {
         self.frames += 1;
         self.bucket.take(now, pace);
+    }
+
+    /// Calls a successor for later, if it is time to.
+    async fn watch(&mut self, now: Timestamp) -> Result<(), Error> {
+        if (self.watched_at).is_none_or(|watched_at| now.since(watched_at) >= WATCH) {
+            let watch = self.pump.rooms.watch(&self.shard, WATCH_DELAY);
+            watch.await?;
+            self.watched_at = Some(now);
+        }
+        Ok(())
     }
 
     /// Returns whether there is anything to post.
@@ -239,72 +291,86 @@ impl Shift<'_> {
 
     /// Posts until everybody has been posted to, and for no longer than an interval to whoever does not answer. While some have
     /// not been posted to, the frame grows as often as another one might go. Returns whether the lease is still this pump's.
-    async fn send(&mut self, began: Instant, pace: Duration) -> Result<bool, Error> {
+    async fn send(
+        &mut self,
+        began: Instant,
+        pace: Duration,
+        mut growth: usize,
+    ) -> Result<bool, Error> {
         let until = began + pace;
+        let grows_until = began + pace.max(GROWTH);
         let mut grows_at = self.bucket.next(began, pace);
-        let mut growth = 0;
-        let mut renewal = interval_at(Instant::now() + RENEWAL, RENEWAL);
         loop {
+            // Before anything is posted: this process may have stood still for longer than its lease.
+            if self.leased_at.elapsed() >= RENEWAL && !self.renew().await? {
+                return Ok(false);
+            }
             let all_started = self.crowd.start();
             let now = Instant::now();
             if self.crowd.is_idle() || (all_started && now >= until) {
                 return Ok(true);
             }
-            if !all_started && now >= grows_at && growth < MAX_GROWTH {
-                let Some(frame) = self.claim(clock::now(), false).await? else {
+            if !all_started && now >= grows_at && now < grows_until && growth < MAX_GROWTH {
+                if !self.grow(now, pace, &mut growth).await? {
                     return Ok(false);
-                };
-                if frame.is_news() {
-                    growth += 1;
-                    self.last = self.last.map(|last| Last {
-                        head: frame.head,
-                        ..last
-                    });
-                    if self.crowd.grow(frame.events, frame.head) {
-                        self.count(now, pace);
-                    }
                 }
-                grows_at = self.bucket.next(now, pace);
-                continue;
+                grows_at = self.bucket.next(Instant::now(), pace);
             }
             tokio::select! {
                 () = self.crowd.next() => {}
                 () = sleep_until(until), if all_started => {}
-                _ = renewal.tick() => {
-                    let now = clock::now();
-                    let rooms = &self.pump.rooms;
-                    if !rooms.renew(&self.shard, &self.token, now, now + LEASE).await? {
-                        return Ok(false);
-                    }
-                }
+                () = sleep_until(self.leased_at + RENEWAL) => {}
             }
         }
     }
 
-    /// Closes connections; their viewers come back and hear where they are.
-    async fn send_away(&self, connections: &[String]) {
-        let closing = stream::iter(connections).map(|connection| self.pump.post.close(connection));
-        let mut closed = closing.buffer_unordered(CLOSED_AT_ONCE);
-        while let Some(outcome) = closed.next().await {
-            if let Err(error) = outcome {
-                tracing::warn!(error = %error, "a viewer was not sent away");
+    /// Takes along what is new. Returns whether the lease is still this pump's.
+    async fn grow(
+        &mut self,
+        now: Instant,
+        pace: Duration,
+        growth: &mut usize,
+    ) -> Result<bool, Error> {
+        let Some(frame) = self.claim(clock::now(), false).await? else {
+            return Ok(false);
+        };
+        self.take_over_viewers(&frame, clock::now()).await?;
+        if frame.is_news() {
+            *growth += 1;
+            if self.crowd.grow(frame.events, frame.head) {
+                self.count(now, pace);
             }
         }
+        Ok(true)
     }
 
-    /// Writes down what another pump has to know before the frame counts as sent.
-    async fn settle(&mut self) -> Result<(), Error> {
+    /// Stays the pump, and calls a successor. Returns whether the lease is still this pump's.
+    async fn renew(&mut self) -> Result<bool, Error> {
+        let (now, asked_at) = (clock::now(), Instant::now());
+        let rooms = &self.pump.rooms;
+        let until = now + LEASE;
+        if !rooms.renew(&self.shard, &self.token, now, until).await? {
+            return Ok(false);
+        }
+        self.leased_at = asked_at;
+        self.watch(now).await?;
+        Ok(true)
+    }
+
+    /// Writes down what another pump has to know before the frame counts as sent. Returns whether the lease is still this
+    /// pump's.
+    async fn settle(&mut self) -> Result<bool, Error> {
         let Some(last) = &mut self.last else {
-            return Ok(());
+            return Ok(true);
         };
         last.under_way = false;
         let head = last.head;
         let (gone, too_slow) = self.crowd.settle();
-        self.send_away(&too_slow).await;
+        self.pump.send_away(&too_slow).await;
         let left: Vec<&str> = gone.iter().chain(&too_slow).map(String::as_str).collect();
         let rooms = &self.pump.rooms;
         rooms.leave(&self.shard, &left).await?;
         let notes = self.crowd.notes(head);
-        rooms.note_behind(&self.shard, &notes).await
+        rooms.note_behind(&self.shard, &self.token, &notes).await
     }
 }

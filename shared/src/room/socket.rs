@@ -33,6 +33,8 @@ const CONNECTION_MEMORY_S: u64 = 2 * 3600 + 300;
 const RECONNECT_AFTER_S: std::ops::Range<u64> = 6_000..6_900;
 /// How often a viewer must say something. API Gateway closes a connection after 10 minutes of silence.
 const HEARTBEAT_S: u64 = 240;
+/// A join takes less than that: a function's timeout.
+const JOIN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What of a WebSocket event is read.
 #[derive(Debug, Deserialize)]
@@ -109,6 +111,18 @@ struct Connected {
     /// The shard of the room it joined.
     #[serde(default)]
     shard: Option<u8>,
+    /// When it was let in. Not known of a connection that an older version let in.
+    #[serde(default)]
+    since: Option<Timestamp>,
+}
+
+impl Connected {
+    /// Whether it has been here for long and is in no room: its join was answered and then came to nothing, so no frame will
+    /// ever come, and its viewer cannot know.
+    fn is_stranded(&self, now: Timestamp) -> bool {
+        let since = self.since.map(|since| now.since(since));
+        self.shard.is_none() && since.is_some_and(|since| since >= JOIN_PATIENCE)
+    }
 }
 
 /// Serves connections.
@@ -200,6 +214,7 @@ impl Sockets {
                 language,
                 cursor: 0,
                 shard: None,
+                since: Some(clock::now()),
             },
         )
         .await
@@ -245,6 +260,7 @@ impl Sockets {
             }) => self.chat(&connected, &message, now).await,
             Ok(Message::Chat { .. }) => Err(Error::Refused(Refusal::NotText)),
             Ok(Message::Like { count }) => self.like(&connected, count.unwrap_or(1), now).await,
+            Ok(Message::Ping) if connected.is_stranded(now) => self.post.close(connection).await,
             Ok(Message::Ping) => self.answer(connection, connected.cursor, Event::Pong).await,
             Err(error) => Err(error),
         };
@@ -314,10 +330,18 @@ impl Sockets {
                 }
             }
         }
-        let shard = self
+        let joined = connected.shard;
+        let register = self
             .rooms
-            .register(&broadcast, connection, user, head, connected.shard, now)
-            .await?;
+            .register(&broadcast, connection, user, head, joined, now);
+        let shard = match register.await {
+            Ok(shard) => shard,
+            Err(error) => {
+                // Answered, but in no room: their viewer comes back if it is told so.
+                self.post.close(connection).await?;
+                return Err(error);
+            }
+        };
         (connected.cursor, connected.shard) = (head, Some(shard));
         self.remember(connection, connected).await
     }

@@ -160,12 +160,21 @@ impl Rooms {
         Ok(viewers)
     }
 
-    /// Writes down how far these viewers got, for a pump that may have to take over.
-    pub(super) async fn note_behind(&self, shard: &Shard, notes: &[Behind]) -> Result<(), Error> {
+    /// Writes down how far these viewers got, for a pump that may have to take over; `false` if one has, from the pump with this
+    /// token.
+    pub(super) async fn note_behind(
+        &self,
+        shard: &Shard,
+        token: &str,
+        notes: &[Behind],
+    ) -> Result<bool, Error> {
         if notes.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let mut call = BEHIND.key(self.keys.viewers(&shard.broadcast, shard.number));
+        call.key(self.keys.room(&shard.broadcast))
+            .arg(shard.number)
+            .arg(token);
         for note in notes {
             call.arg(&note.connection)
                 .arg(note.cursor)
@@ -177,8 +186,7 @@ impl Rooms {
                     ends.collect::<Vec<_>>().join(",")
                 });
         }
-        let _there: u64 = self.redis.run(&call).await?;
-        Ok(())
+        Ok(self.redis.run(&call).await?)
     }
 }
 

@@ -1,12 +1,17 @@
 //! The end of every piece of work: the gate is made to agree with the ledger, then the buyers are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::counter;
 
 use super::Settlement;
 use crate::{
-    clock, error::Error, id::BroadcastId, ledger::OrderRecord, order::OrderStatus, room::Event,
+    clock,
+    error::Error,
+    id::BroadcastId,
+    ledger::OrderRecord,
+    order::{AcceptedOrder, OrderStatus},
+    room::Event,
 };
 
 impl Settlement {
@@ -64,6 +69,16 @@ impl Settlement {
         }
         self.tell(&records).await;
         concluded
+    }
+
+    /// Everyone sees what these orders hold, before they are paid: accepting an order wakes no room, so that it stays one call.
+    pub(super) async fn show_stock(&self, orders: &[AcceptedOrder]) {
+        let broadcasts = orders.iter().map(|order| order.order_id.broadcast());
+        for broadcast in broadcasts.collect::<BTreeSet<_>>() {
+            if let Err(error) = self.rooms.append(&broadcast, &[], clock::now()).await {
+                tracing::warn!(error = %error, broadcast.id = %broadcast, "a room was not woken; it is with the next result");
+            }
+        }
     }
 
     async fn tell(&self, records: &[OrderRecord]) {

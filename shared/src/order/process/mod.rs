@@ -83,8 +83,8 @@ impl Settlement {
             .cloned()
             .collect();
         let ids = placed.iter().map(|order| order.order_id.clone());
-        let mut outcomes: BTreeMap<OrderId, Result<(), Error>> =
-            ids.zip(self.place(&placed, deadline).await).collect();
+        let (results, ()) = tokio::join!(self.place(&placed, deadline), self.show_stock(&placed));
+        let mut outcomes: BTreeMap<OrderId, Result<(), Error>> = ids.zip(results).collect();
 
         // The others ask the gateway one by one, so they do not wait for each other.
         let attended: Vec<Result<(), Error>> = stream::iter(&messages)
