@@ -54,7 +54,7 @@ if earlier then
   return 'replayed ' .. earlier
 end
 
-local answer, write, hold, w = 'reserved'
+local answer, write, hold, stock_left, taken_now = 'reserved'
 local f = 3
 for i = 6, last, 2 do
   local product, units = argv[i], argv[i + 1] + 0
@@ -71,21 +71,26 @@ for i = 6, last, 2 do
   if limit ~= '0' and taken > tonumber(limit) then
     return format('limit_exceeded %s %d', product, math.max(0, limit - taken + units))
   end
-  if not write then -- not before the first line fits: sold out is the answer most calls of a show get
-    write, w = {'HSET', gate, hold_field, '', '', '', '', ''}, 4
+  if not hold then -- not before the first line fits: sold out is the answer most calls of a show get
     hold = 'open 0 ' .. argv[3] .. ' ' .. argv[2] .. ' ' .. fingerprint .. ' ' .. viewer
+    write = fields and {'HSET', gate}
   end
-  write[w + 1] = fields and fields[f] or stock_field
-  write[w + 2] = format('%d %d', left - units, version + 1)
-  write[w + 3] = fields and fields[f + 2] or taken_field
-  write[w + 4] = format('%d', taken)
+  stock_left, taken_now = format('%d %d', left - units, version + 1), format('%d', taken)
+  if fields then
+    local w = #write
+    write[w + 1], write[w + 2], write[w + 3], write[w + 4] = fields[f], stock_left, fields[f + 2], taken_now
+  end
   hold = hold .. ' ' .. product .. ' ' .. argv[i + 1] .. ' ' .. price
   answer = answer .. ' ' .. price
-  w, f = w + 4, f + 3
+  f = f + 3
 end
-write[4] = hold
 
-call(unpack(write))
+if fields then
+  write[#write + 1], write[#write + 2] = hold_field, hold
+  call(unpack(write))
+else
+  call('HSET', gate, hold_field, hold, stock_field, stock_left, taken_field, taken_now)
+end
 -- Behind another one it is not the first to be due.
 if call('RPUSH', KEYS[2], argv[3] .. ' ' .. order) == 1 and (not due or tonumber(due) > tonumber(argv[3])) then
   call('HSET', gate, 'due', argv[3])
