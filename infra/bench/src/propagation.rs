@@ -85,12 +85,15 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
     let turns = options.size(60, 25);
     market.storm(turns)?;
     let (wrong, quiet_after) = market.quiet()?;
-    report.add(WRONG, wrong as f64, "listings");
+    report.add(WRONG, wrong.len() as f64, "listings");
     report.note(format!(
         "{WRONG}: of {} listings, {:.0} s after {turns} random turns with faults at every marketplace",
         PRODUCTS * CHANNELS.len(),
         quiet_after.as_secs_f64(),
     ));
+    for wrong in wrong {
+        report.note(format!("{WRONG}: {wrong}"));
+    }
     market.check()
 }
 
@@ -247,8 +250,8 @@ impl Market {
         Ok(())
     }
 
-    /// Schedules run until everything has come to rest. Returns how many listings show a wrong number then, and how long it took.
-    fn quiet(&self) -> Result<(usize, Duration)> {
+    /// Schedules run until everything has come to rest. Returns which listings show a wrong number then, and how long it took.
+    fn quiet(&self) -> Result<(Vec<String>, Duration)> {
         let started = Instant::now();
         let mut rounds = 0;
         loop {
@@ -262,19 +265,24 @@ impl Market {
             let wrong = self.wrong()?;
             let is_quiet =
                 self.mall.syncs.is_idle() && self.pulls.is_idle() && self.mall.backlog()? == 0;
-            if (wrong == 0 && is_quiet && self.is_counted()?) || started.elapsed() > QUIET {
+            if (wrong.is_empty() && is_quiet && self.is_counted()?) || started.elapsed() > QUIET {
                 return Ok((wrong, started.elapsed()));
             }
             thread::sleep(Duration::from_millis(500));
         }
     }
 
-    fn wrong(&self) -> Result<usize> {
-        let mut wrong = 0;
-        for channel in 0..CHANNELS.len() {
+    fn wrong(&self) -> Result<Vec<String>> {
+        let mut wrong = Vec::new();
+        for (channel, at) in CHANNELS.iter().enumerate() {
             let shown = self.mall.fakes.shown(channel, PRODUCTS)?;
-            for (shown, expected) in shown.into_iter().zip(&self.expected) {
-                wrong += usize::from(i64::try_from(shown)? != (*expected).max(0));
+            for (product, (shown, expected)) in shown.iter().zip(&self.expected).enumerate() {
+                if i64::try_from(*shown)? != (*expected).max(0) {
+                    let (name, number) = (at.name, product + 1);
+                    wrong.push(format!(
+                        "{name} shows {shown} of product {number}, not {expected}"
+                    ));
+                }
             }
         }
         Ok(wrong)
