@@ -1,7 +1,10 @@
 //! The document of the WebSocket: that it is one, that its examples are right, and that it says no. What the running stack sends
 //! is held against it in `show`.
 
-use onepool::room::{chat::MAX_CHAT, socket::MAX_LIKES};
+use onepool::room::{
+    chat::MAX_CHAT,
+    socket::{MAX_LIKES, MAX_MESSAGE},
+};
 use onepool_tests::AsyncApi;
 use serde_json::{Value, json};
 
@@ -171,4 +174,11 @@ fn the_limits_are_those_of_the_code() {
     };
     assert!(like(MAX_LIKES).is_ok());
     assert!(like(MAX_LIKES + 1).is_err());
+    let said = api.document["info"]["description"].as_str();
+    let said = said.expect("a description");
+    let limit = format!("text, of at most {MAX_MESSAGE} bytes");
+    assert!(said.contains(&limit), "nothing says {limit:?}");
+    let longest = r"\udbff\udfff".repeat(MAX_CHAT);
+    let longest = format!(r#"{{"type":"chat","message":"{longest}"}}"#);
+    assert!(longest.len() <= MAX_MESSAGE, "a chat has no room");
 }

@@ -51,6 +51,8 @@ struct Shared {
     state: Mutex<Inner>,
     /// So many posts go through; the others wait.
     posts: watch::Sender<usize>,
+    /// Connections whose posts wait.
+    hanging: watch::Sender<HashSet<String>>,
 }
 
 #[derive(Default)]
@@ -76,6 +78,7 @@ impl Wire {
             database: dynamodb.database(),
             state: Mutex::default(),
             posts: watch::Sender::new(usize::MAX),
+            hanging: watch::Sender::default(),
         });
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -181,9 +184,19 @@ impl Wire {
         self.shared.posts.send_replace(came + but);
     }
 
+    /// From now on posts to this connection wait.
+    pub fn hold_posts_to(&self, connection: &str) {
+        let connection = connection.to_owned();
+        let hang = |hanging: &mut HashSet<String>| {
+            hanging.insert(connection);
+        };
+        self.shared.hanging.send_modify(hang);
+    }
+
     /// No post waits any more.
     pub fn release_posts(&self) {
         self.shared.posts.send_replace(usize::MAX);
+        self.shared.hanging.send_replace(HashSet::new());
     }
 
     /// From now on a connection is gone.
@@ -377,6 +390,11 @@ async fn connection(
         .wait_for(|posts| number <= *posts)
         .await
         .is_ok();
+    let goes = goes
+        && (shared.hanging.subscribe())
+            .wait_for(|hanging| !hanging.contains(&connection))
+            .await
+            .is_ok();
     assert!(goes, "the wire is still there");
     if shared.state().gone.contains(&connection) {
         return (

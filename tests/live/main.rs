@@ -2,6 +2,14 @@
 //! killed. Over a real Redis, a DynamoDB emulator and a gateway that keeps what is posted.
 
 mod chat;
+mod join;
+mod memory;
 mod moderation;
+mod people;
+mod post;
 mod pump;
+mod relay;
 mod room;
+mod shards;
+mod slow;
+mod steps;

@@ -77,9 +77,7 @@ fn run() -> Result<()> {
 
     // What was measured before a failure is worth seeing.
     report.print();
-    // A look at whether the bench works must not be taken for a measurement.
-    let is_look = options.quick || options.profile.is_some();
-    let path = target.join(if is_look {
+    let path = target.join(if options.is_look() {
         "bench/look.json"
     } else {
         "bench/report.json"

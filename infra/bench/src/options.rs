@@ -42,6 +42,11 @@ impl Options {
         self.part.is_some()
     }
 
+    /// Whether this is a look at whether the bench works, which must not be taken for a measurement.
+    pub fn is_look(&self) -> bool {
+        self.quick || self.profile.is_some()
+    }
+
     /// Of two sizes the one that was asked for.
     pub fn size(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
@@ -59,7 +64,7 @@ mod tests {
     #[test]
     fn a_part_wants_what_contains_it() {
         let all = options(&[]).expect("no argument is fine");
-        assert!(all.wants(&["accept.p50_ms"]) && !all.is_part());
+        assert!(all.wants(&["accept.p50_ms"]) && !all.is_part() && !all.is_look());
         let some = options(&["accept"]).expect("one is fine");
         assert!(some.wants(&["reserve.rate_vs_bare", "accept.p50_ms"]));
         assert!(!some.wants(&["reserve.rate_vs_bare"]));
@@ -71,7 +76,7 @@ mod tests {
         let all = options(&["burst", "--profile", "debug", "--quick"]).expect("is right");
         assert_eq!(all.profile.as_deref(), Some("debug"));
         assert_eq!(all.size(50_000, 2_000), 2_000);
-        assert!(all.wants(&["burst.lost"]));
+        assert!(all.wants(&["burst.lost"]) && all.is_look());
         assert!(options(&["--profile"]).is_err());
         assert!(options(&["--slow"]).is_err());
     }

@@ -39,6 +39,10 @@ const RUSH_CHATS_PER_S: f64 = 500.0;
 const RUSH_ORDERS_PER_S: f64 = 5_000.0;
 /// The part of it that counts as kept up with.
 const KEPT_UP: f64 = 0.95;
+/// What the frame rate costs a viewer at most: ten frames a second, and what is left of the last.
+const POSTS_PER_S: f64 = 10.5;
+/// Of a thousand who come back, how many may begin anew: a snapshot shows the latest chats, so with it a gap is not seen.
+const ANEW_PER_MILLE: f64 = 1.0;
 /// Of a thousand posts, how many are answered 429 while viewers come back.
 const SLOW_PER_MILLE: u32 = 5;
 /// How often the pump is killed meanwhile.
@@ -124,6 +128,16 @@ fn rush(options: &Options, report: &mut Report) -> Result<()> {
         let posts = evening.posts as f64 / viewers as f64 / elapsed;
         report.add(POSTS, posts, "posts/s");
         report.note(format!("{POSTS}: {}", evening.told()?));
+        at_frame_rate(posts)?;
+        // A look runs what is not optimised, or not for long enough.
+        if !kept_up && !options.is_look() {
+            let wanted = RUSH_CHATS_PER_S + RUSH_ORDERS_PER_S;
+            return Err(format!(
+                "{POSTS}: with {viewers} viewers, two cores did {:.0} chats and orders a second of {wanted:.0}",
+                reached / elapsed
+            )
+            .into());
+        }
         return room.agrees(&evening);
     }
 }
@@ -150,6 +164,7 @@ fn resume(options: &Options, report: &mut Report) -> Result<()> {
     if number(&evening.seen, "came_back")? < viewers as f64 {
         return Err(format!("{GAPS}: not everyone came back: {}", evening.seen).into());
     }
+    few_began_anew(number(&evening.seen, "anew")?, viewers)?;
     if gaps > 0.0 {
         return Err(format!(
             "{GAPS}: viewers missed {} chats and got {} twice",
@@ -158,6 +173,22 @@ fn resume(options: &Options, report: &mut Report) -> Result<()> {
         .into());
     }
     evening.heard_all()
+}
+
+/// Frames are what a viewer is posted, not what happens.
+fn at_frame_rate(posts: f64) -> Result<()> {
+    if posts <= POSTS_PER_S {
+        return Ok(());
+    }
+    Err(format!("{POSTS}: {posts:.1} posts a viewer and second, more than frames").into())
+}
+
+/// Whoever was away for seconds gets what was missed, not the room anew.
+fn few_began_anew(anew: f64, viewers: usize) -> Result<()> {
+    if anew <= viewers as f64 * ANEW_PER_MILLE / 1_000.0 {
+        return Ok(());
+    }
+    Err(format!("{GAPS}: {anew} of {viewers} viewers who came back had to begin anew").into())
 }
 
 /// A show on air, its gateway, and the functions behind that.
@@ -313,5 +344,25 @@ impl Evening {
             );
         }
         Ok(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_posts_than_frames_fail() {
+        assert!(at_frame_rate(POSTS_PER_S).is_ok());
+        assert!(at_frame_rate(POSTS_PER_S + 0.1).is_err());
+        assert!(at_frame_rate(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn a_resume_that_is_none_fails() {
+        assert!(few_began_anew(0.0, 300).is_ok());
+        assert!(few_began_anew(1.0, 300).is_err());
+        assert!(few_began_anew(10.0, 10_000).is_ok());
+        assert!(few_began_anew(10_000.0, 10_000).is_err());
     }
 }

@@ -116,11 +116,18 @@ mod tests {
             event(2, None, r#"{"type":"product_closed"}"#),
             event(3, None, r#"{"type":"chat"}"#),
             event(4, Some("u1"), r#"{"type":"order_result"}"#),
+            event(5, None, r#"{"type":"inventory_update"}"#),
+            event(6, None, r#"{"type":"product_spotlight"}"#),
         ];
-        let frame = &texts(&frames(&log, (0, 4), Some("u1")))[0].1;
-        let places: Vec<_> = ["product_closed", "order_result", "chat"]
-            .map(|kind| frame.find(kind).expect("is in it"))
-            .into();
+        let frame = &texts(&frames(&log, (0, 6), Some("u1")))[0].1;
+        let in_order = [
+            "product_closed",
+            "order_result",
+            "product_spotlight",
+            "chat",
+            "inventory_update",
+        ];
+        let places = in_order.map(|kind| frame.find(kind).expect("is in it"));
         assert!(places.is_sorted(), "{frame}");
     }
 

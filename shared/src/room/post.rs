@@ -2,7 +2,9 @@
 //! thousand, through a sender that takes a fifth of its CPU.
 
 use aws_sdk_apigatewaymanagement::{Client, primitives::Blob};
+use aws_smithy_runtime_api::client::result::SdkError;
 use http::{Method, StatusCode, Uri};
+use hyper_util::client::legacy;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
 
@@ -18,6 +20,8 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The `@connections` of the WebSocket API.
 pub struct Post {
@@ -64,13 +68,22 @@ impl Post {
             .data(Blob::new(message.as_bytes()))
             .send()
             .await;
-        match answer {
-            Ok(_) => Posted::Delivered,
-            Err(error) => match error.as_service_error() {
-                Some(service) if service.is_gone_exception() => Posted::Gone,
-                Some(service) if service.is_limit_exceeded_exception() => Posted::Slow,
-                _ => failed(aws::failed(CALL)(error)),
-            },
+        let error = match answer {
+            Ok(_) => return Posted::Delivered,
+            Err(error) => error,
+        };
+        let status = error.raw_response().map(|answer| answer.status().as_u16());
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        let certainty =
+            if matches!(error, SdkError::ConstructionFailure(_)) || is_unconnected(&error) {
+                Certainty::Definite
+            } else {
+                Certainty::Unknown
+            };
+        let cause = error.into_source().unwrap_or_else(|error| Box::new(error));
+        match status {
+            Some(status) => answered(status, || cause),
+            None => failed(certainty, cause),
         }
     }
 
@@ -78,26 +91,13 @@ impl Post {
     pub async fn send_frame(&self, connection: &str, frame: &Payload) -> Posted {
         let id = utf8_percent_encode(connection, PATH);
         let url = format!("{}/@connections/{id}", self.callback_url);
-        let aws = |certainty, source| {
-            failed(Error::Aws {
-                call: CALL,
-                certainty,
-                source,
-            })
-        };
         let url: Uri = match url.parse() {
             Ok(url) => url,
-            Err(error) => return aws(Certainty::Definite, Box::new(error)),
+            Err(error) => return failed(Certainty::Definite, Box::new(error)),
         };
         match self.signed.send(Method::POST, &url, None, frame).await {
-            Ok(answer) => match answer.status {
-                StatusCode::OK => Posted::Delivered,
-                StatusCode::GONE => Posted::Gone,
-                StatusCode::TOO_MANY_REQUESTS => Posted::Slow,
-                status if status.is_client_error() => aws(Certainty::Definite, answer.into_cause()),
-                _ => aws(Certainty::Unknown, answer.into_cause()),
-            },
-            Err(failure) => aws(failure.certainty, failure.cause),
+            Ok(answer) => answered(answer.status, || answer.into_cause()),
+            Err(failure) => failed(failure.certainty, failure.cause),
         }
     }
 
@@ -127,16 +127,33 @@ impl Post {
     }
 }
 
-fn failed(error: Error) -> Posted {
-    if matches!(
-        error,
-        Error::Aws {
-            certainty: Certainty::Definite,
-            ..
-        }
-    ) {
-        Posted::Refused(error)
-    } else {
-        Posted::Unknown(error)
+/// What an answer means. Its status says so; the name of its error does not always come along: what refuses for the whole account
+/// has none.
+fn answered(status: StatusCode, cause: impl FnOnce() -> Cause) -> Posted {
+    match status {
+        StatusCode::GONE => Posted::Gone,
+        StatusCode::TOO_MANY_REQUESTS => Posted::Slow,
+        status if status.is_success() => Posted::Delivered,
+        status if status.is_client_error() => failed(Certainty::Definite, cause()),
+        _ => failed(Certainty::Unknown, cause()),
     }
+}
+
+fn failed(certainty: Certainty, source: Cause) -> Posted {
+    let error = Error::Aws {
+        call: CALL,
+        certainty,
+        source,
+    };
+    match certainty {
+        Certainty::Definite => Posted::Refused(error),
+        Certainty::Unknown => Posted::Unknown(error),
+    }
+}
+
+/// Whether no connection came about, so that nothing was sent.
+fn is_unconnected(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<legacy::Error>())
+        .any(legacy::Error::is_connect)
 }

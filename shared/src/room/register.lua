@@ -14,7 +14,7 @@ ARGV[3]  connections of a shard from which on there is another
 ARGV[4]  connection id
 ARGV[5]  cursor: the last sequence number the viewer has
 ARGV[6]  user
-ARGV[7]  the shard the connection is in since it joined before, or ""
+ARGV[7]  the shard the connection is in since it joined before, or "" if the caller knows of none
 
 Returns {shard, wake}; wake is 1 if no pump is running for the shard and it is time to wake one, else 0. A wake is due in any
 case, because the number of viewers has changed, and because events may have come between the viewer's snapshot and this call. A
@@ -27,13 +27,17 @@ local shard = tonumber(ARGV[7])
 if not shard then
   local shards, fields = tonumber(redis.call('HGET', room, 'shards') or 1), {}
   for i = 0, shards - 1 do fields[i + 1] = 'connections:' .. i end
-  local counts, all = redis.call('HMGET', room, unpack(fields)), 0
+  local counts, all, joined = redis.call('HMGET', room, unpack(fields)), 0, nil
   for i = 1, shards do
     counts[i] = math.max(0, tonumber(counts[i] or 0))
     all = all + counts[i]
     if not shard or counts[i] < counts[shard + 1] then shard = i - 1 end
+    if redis.call('HEXISTS', KEYS[i + 2], ARGV[4]) == 1 then joined = i - 1 end
   end
-  if all >= shards * ARGV[3] and shards < #KEYS - 2 then
+  if joined then
+    -- Its answer was lost, or two joins came at once: in two shards it would get everything twice.
+    shard = joined
+  elseif all >= shards * ARGV[3] and shards < #KEYS - 2 then
     shard = shards
     redis.call('HSET', room, 'shards', shards + 1)
   end
