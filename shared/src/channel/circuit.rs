@@ -60,6 +60,8 @@ impl Circuit {
         let span = match failure {
             // It is there, and did not like this one thing.
             Failure::Refused(_) => return Self::default(),
+            // Nobody asked it.
+            Failure::Turn { .. } => return self,
             Failure::Credentials(_) => Some(CREDENTIALS),
             Failure::Later {
                 after: Some(span), ..

@@ -203,6 +203,15 @@ pub enum Failure {
         /// How long to leave it alone.
         after: Option<Duration>,
     },
+    /// It was not asked: our own calls are used up for now, or another of our runners has to finish first. It says nothing of the
+    /// marketplace, so nobody else is kept waiting for it.
+    #[error("not our turn: {reason}")]
+    Turn {
+        /// What is waited for.
+        reason: String,
+        /// When to ask again.
+        after: Duration,
+    },
     /// It may have done it: the answer was lost, or says nothing. Read back before anything else.
     #[error("outcome unknown: {0}")]
     Unknown(String),

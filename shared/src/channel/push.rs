@@ -323,13 +323,15 @@ impl Push {
             Ok(Pushed::Done) => (None, None),
             Ok(Pushed::Again(span)) => (None, Some(now + span)),
             Err(failure) => {
+                let longer = |span: Duration| span.max(AGAIN * (1 << failures.min(AGAIN_LOG2)));
                 let span = match &failure {
                     Failure::Refused(_) => None,
-                    Failure::Later { after, .. } => Some(after.unwrap_or(AGAIN)),
-                    Failure::Unknown(_) => Some(AGAIN),
-                    Failure::Credentials(_) => Some(RECHECK),
+                    // It says nothing of the channel: one more try is no worse than the first.
+                    Failure::Turn { after, .. } => Some((*after).max(AGAIN)),
+                    Failure::Later { after, .. } => Some(longer(after.unwrap_or(AGAIN))),
+                    Failure::Unknown(_) => Some(longer(AGAIN)),
+                    Failure::Credentials(_) => Some(longer(RECHECK)),
                 };
-                let span = span.map(|span| span.max(AGAIN * (1 << failures.min(AGAIN_LOG2))));
                 (Some(failure), span.map(|span| now + span))
             }
         };
@@ -340,13 +342,17 @@ impl Push {
             .circuits
             .note(channel, failure.as_ref().map_or(Ok(()), Err))
             .await?;
-        if let Some(failure) = failure.as_ref().filter(|_| circuit.is_open(now)) {
+        let told = failure
+            .as_ref()
+            .filter(|failure| !matches!(failure, Failure::Turn { .. }) && circuit.is_open(now));
+        if let Some(failure) = told {
             let cause = failure.to_string();
             let alert = match failure {
                 Failure::Credentials(_) => Alert::Credentials { cause },
-                Failure::Later { .. } | Failure::Unknown(_) | Failure::Refused(_) => {
-                    Alert::Away { cause }
-                }
+                Failure::Later { .. }
+                | Failure::Turn { .. }
+                | Failure::Unknown(_)
+                | Failure::Refused(_) => Alert::Away { cause },
             };
             self.alerts.tell(channel, &alert).await;
         }
@@ -361,6 +367,10 @@ impl Push {
         failure: &Failure,
     ) -> Result<(), Error> {
         let product = &listing.product_id;
+        if matches!(failure, Failure::Turn { .. }) {
+            tracing::info!(channel, product.id = %product, failure = %failure, "a push waits for its turn");
+            return Ok(());
+        }
         tracing::warn!(channel, product.id = %product, failure = %failure, "a push failed");
         let refused = matches!(failure, Failure::Refused(_));
         let lost_at = matches!(failure, Failure::Unknown(_)).then(clock::now);
