@@ -207,7 +207,10 @@ impl Pull {
     pub async fn run(&self, wake: PullWake) -> Result<(), Error> {
         let channel = wake.channel.as_str();
         let Some(port) = self.ports.get(channel) else {
-            return Err(Error::NotFound("channel"));
+            return match self.ports.why_left_out(channel) {
+                Some(cause) => self.tell_left_out(channel, cause).await,
+                None => Err(Error::NotFound("channel")),
+            };
         };
         let (circuit, now) = (self.circuits.of(channel).await?, clock::now());
         if let Some(until) = circuit.open_until.filter(|until| *until > now) {
@@ -837,6 +840,20 @@ impl Pull {
         };
         self.catalog.put_pull_state(channel, state).await?;
         self.tell_failure(channel, failure).await
+    }
+
+    /// A channel whose setup is wrong is told of like one that refuses its credentials; its schedule asks again.
+    async fn tell_left_out(&self, channel: &str, cause: &str) -> Result<(), Error> {
+        let cause = cause.to_owned();
+        let state = PullState {
+            error: Some(cause.clone()),
+            ..self.catalog.pull_state(channel).await?
+        };
+        self.catalog.put_pull_state(channel, state).await?;
+        self.alerts
+            .tell(channel, &Alert::Credentials { cause })
+            .await;
+        Ok(())
     }
 
     /// Takes note of a failure on the channel's circuit, and calls a person if it needs one. Returns how the circuit is then.

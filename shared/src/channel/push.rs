@@ -108,6 +108,24 @@ impl Push {
                 self.wake(channel).await?;
             }
         }
+        for (channel, cause) in self.ports.left_out() {
+            self.tell_left_out(channel, cause).await?;
+        }
+        Ok(())
+    }
+
+    /// A channel whose setup is wrong is told of like one that refuses its credentials: a person has to put them right.
+    async fn tell_left_out(&self, channel: &str, cause: &str) -> Result<(), Error> {
+        self.circuits.leave_out(channel, cause).await?;
+        let cause = cause.to_owned();
+        let mut state = self.catalog.push_state(channel).await?;
+        if state.error.as_ref() != Some(&cause) {
+            state.error = Some(cause.clone());
+            self.catalog.put_push_state(channel, &state).await?;
+        }
+        self.alerts
+            .tell(channel, &Alert::Credentials { cause })
+            .await;
         Ok(())
     }
 
@@ -155,6 +173,11 @@ impl Push {
         let mut differing = Vec::new();
         for listing in &offers.listings {
             let Some(port) = self.ports.get(&listing.channel) else {
+                // What moves while it is left out is pushed when it is back.
+                if self.ports.why_left_out(&listing.channel).is_some() {
+                    let suspicion = Suspicion::Differs(Urgency::Down);
+                    differing.push((listing.channel.clone(), suspicion));
+                }
                 continue;
             };
             let state = offers
@@ -231,7 +254,12 @@ impl Push {
     /// Works the backlog of a channel off, as its one runner.
     async fn run(&self, channel: &str) -> Result<(), Error> {
         let Some(port) = self.ports.get(channel) else {
-            return Err(Error::NotFound("channel"));
+            let is_left_out = self.ports.why_left_out(channel).is_some();
+            return if is_left_out {
+                Ok(())
+            } else {
+                Err(Error::NotFound("channel"))
+            };
         };
         let token = format!("{:016x}", fastrand::u64(..));
         let deadline = Instant::now() + TIME;
