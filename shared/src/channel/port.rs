@@ -132,6 +132,14 @@ pub struct Price {
     pub effective: u64,
 }
 
+impl Price {
+    /// What the discounts take that the seller pays for.
+    #[must_use]
+    pub const fn discount(self) -> u64 {
+        self.sale.saturating_sub(self.effective)
+    }
+}
+
 /// Stock to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StockWrite {
