@@ -129,21 +129,35 @@ impl Parts {
         Ok(Queue::new(self.aws.clone(), url))
     }
 
+    /// The ports of all channels. One whose setup is wrong is left out alone.
     fn ports(&self) -> Result<Ports, Error> {
         let catalog = self.catalog()?;
         let mut ports = Ports::default();
-        for channel in config::channels()? {
-            let (redis, keys) = (self.redis.clone(), self.keys.clone());
-            let setup = Setup {
-                base_url: channel.base_url,
-                credentials: channel.credentials,
-                quota: Arc::new(Governor::new(redis, keys, &channel.name)),
-                tokens: Arc::new(catalog.tokens(&channel.name)),
-                channel: channel.name,
-            };
-            ports.open(&channel.marketplace, setup)?;
+        for name in config::channel_names()? {
+            if let Err(error) = self.open(&name, &catalog, &mut ports) {
+                let cause = error.to_string();
+                tracing::error!(
+                    channel = name,
+                    cause,
+                    "a channel is left out: its setup is wrong"
+                );
+                ports.leave_out(&name, cause);
+            }
         }
         Ok(ports)
+    }
+
+    fn open(&self, name: &str, catalog: &Catalog, ports: &mut Ports) -> Result<(), Error> {
+        let channel = config::channel(name)?;
+        let (redis, keys) = (self.redis.clone(), self.keys.clone());
+        let setup = Setup {
+            base_url: channel.base_url,
+            credentials: channel.credentials,
+            quota: Arc::new(Governor::new(redis, keys, name)),
+            tokens: Arc::new(catalog.tokens(name)),
+            channel: channel.name,
+        };
+        Ok(ports.open(&channel.marketplace, setup)?)
     }
 
     fn fence(&self) -> Result<Fence, ConfigError> {

@@ -24,7 +24,8 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 pub use channels::{
-    ChannelTokens, ListingWrite, Offers, PullState, PushState, Quarantined, SweepState, Unconfirmed,
+    Bears, ChannelTokens, ListingWrite, Offers, PullState, PushState, Quarantined, SweepState,
+    Unconfirmed,
 };
 pub use moderation::{Ban, Moderation};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

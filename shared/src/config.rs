@@ -144,35 +144,27 @@ pub fn channel_names() -> Result<Vec<String>, ConfigError> {
         .collect()
 }
 
-/// Each channel of `CHANNELS`: `<NAME>_BASE_URL`, `<NAME>_CREDENTIALS` (a JSON object of texts) and, where the marketplace is not
-/// called as the channel is, `<NAME>_MARKETPLACE`; the name in upper case.
+/// A channel: `<NAME>_BASE_URL`, `<NAME>_CREDENTIALS` (a JSON object of texts) and, where the marketplace is not called as the channel is,
+/// `<NAME>_MARKETPLACE`; the name in upper case.
 ///
 /// # Errors
-/// One of these is missing or malformed.
-pub fn channels() -> Result<Vec<ChannelConfig>, ConfigError> {
-    let of = |name: &str, what: &str| {
-        let variable = format!(
-            "{}_{what}",
-            name.to_ascii_uppercase().replace(['-', '.'], "_")
-        );
-        std::env::var(variable)
-            .ok()
-            .filter(|value| !value.is_empty())
-    };
-    let names = channel_names()?;
-    names
-        .into_iter()
-        .map(|name| {
-            let credentials = credentials(of(&name, "CREDENTIALS").as_deref())?;
-            Ok(ChannelConfig {
-                marketplace: of(&name, "MARKETPLACE").unwrap_or_else(|| name.clone()),
-                base_url: of(&name, "BASE_URL")
-                    .ok_or(ConfigError::Missing("<CHANNEL>_BASE_URL"))?,
-                credentials,
-                name,
-            })
-        })
-        .collect()
+/// One of these is missing or malformed. That is this channel's trouble, and no other's.
+pub fn channel(name: &str) -> Result<ChannelConfig, ConfigError> {
+    channel_of(name, |variable| std::env::var(variable).ok())
+}
+
+fn channel_of(
+    name: &str,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<ChannelConfig, ConfigError> {
+    let prefix = name.to_ascii_uppercase().replace(['-', '.'], "_");
+    let of = |what| variable(&format!("{prefix}_{what}")).filter(|value| !value.is_empty());
+    Ok(ChannelConfig {
+        marketplace: of("MARKETPLACE").unwrap_or_else(|| name.to_owned()),
+        base_url: of("BASE_URL").ok_or(ConfigError::Missing("<CHANNEL>_BASE_URL"))?,
+        credentials: credentials(of("CREDENTIALS").as_deref())?,
+        name: name.to_owned(),
+    })
 }
 
 fn credentials(text: Option<&str>) -> Result<BTreeMap<String, Secret>, ConfigError> {
@@ -360,6 +352,28 @@ mod tests {
             url: Secret::new("redis://:pass@host"),
         };
         assert!(!format!("{config:?}").contains("pass"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_channel_is_said_without_its_secrets() {
+        let channel = |credentials: &'static str| {
+            channel_of("own.store", move |variable| match variable {
+                "OWN_STORE_BASE_URL" => Some("https://shop.example".to_owned()),
+                "OWN_STORE_CREDENTIALS" => Some(credentials.to_owned()),
+                _other => None,
+            })
+        };
+        let read = channel(r#"{"secret":"hidden"}"#).expect("it is right");
+        assert_eq!(read.marketplace, "own.store");
+        assert_eq!(read.credentials["secret"].reveal(), "hidden");
+        let error = channel("{\"secret\": hidden").expect_err("is no JSON");
+        let error = error.to_string();
+        assert!(
+            error.contains("_CREDENTIALS") && !error.contains("hidden"),
+            "{error}"
+        );
+        let nowhere = channel_of("coupang", |_variable| None).expect_err("has no address");
+        assert!(nowhere.to_string().contains("_BASE_URL"));
     }
 
     #[test]

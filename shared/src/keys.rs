@@ -151,6 +151,18 @@ impl Keys {
         format!("{}:sweeping:{channel}", self.tag)
     }
 
+    /// When a pull of a channel comes that was put off.
+    #[must_use]
+    pub fn pull_coming(&self, channel: &str) -> String {
+        format!("{}:coming:pull:{channel}", self.tag)
+    }
+
+    /// The same of its sweep of past days.
+    #[must_use]
+    pub fn sweep_coming(&self, channel: &str) -> String {
+        format!("{}:coming:sweep:{channel}", self.tag)
+    }
+
     /// A hint of a channel that waits to become a pull.
     #[must_use]
     pub fn hinted(&self, channel: &str) -> String {
@@ -209,6 +221,8 @@ mod tests {
         assert_eq!(keys.pushing("coupang"), "{demo}:pushing:coupang");
         assert_eq!(keys.pulling("coupang"), "{demo}:pulling:coupang");
         assert_eq!(keys.sweeping("coupang"), "{demo}:sweeping:coupang");
+        assert_eq!(keys.pull_coming("coupang"), "{demo}:coming:pull:coupang");
+        assert_eq!(keys.sweep_coming("coupang"), "{demo}:coming:sweep:coupang");
         assert_eq!(keys.hinted("ownstore"), "{demo}:hinted:ownstore");
         assert_eq!(keys.circuit("coupang"), "{demo}:circuit:coupang");
         assert_eq!(keys.quotas("coupang"), "{demo}:quotas:coupang");

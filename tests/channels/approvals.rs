@@ -30,7 +30,7 @@ async fn asked_back(channel: &str) -> (Mall, String) {
 }
 
 /// Where alerts go, and what arrives there.
-async fn pager() -> (Secret, mpsc::UnboundedReceiver<String>) {
+pub(crate) async fn pager() -> (Secret, mpsc::UnboundedReceiver<String>) {
     let (sender, told) = mpsc::unbounded_channel();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
@@ -43,9 +43,12 @@ async fn pager() -> (Secret, mpsc::UnboundedReceiver<String>) {
     (Secret::new(url), told)
 }
 
-fn with_pager(mall: &mut Mall, pager: Secret) {
-    let redis = mall.shop.redis.connection();
-    mall.pull.alerts = Alerts::new(redis, Keys::new("demo"), Some(pager));
+pub(crate) fn with_pager(mall: &mut Mall, pager: &Secret) {
+    let alerts = || {
+        let redis = mall.shop.redis.connection();
+        Alerts::new(redis, Keys::new("demo"), Some(pager.clone()))
+    };
+    (mall.pull.alerts, mall.push.alerts) = (alerts(), alerts());
 }
 
 #[tokio::test]
@@ -73,7 +76,7 @@ async fn a_shop_that_decides_itself_is_told_and_nothing_is_agreed_to() {
     for channel in CHANNELS {
         let (mut mall, order) = asked_back(channel).await;
         let (url, mut told) = pager().await;
-        with_pager(&mut mall, url);
+        with_pager(&mut mall, &url);
         mall.pull.approves_cancellations = false;
         for _ in 0..2 {
             mall.pull(channel).await;

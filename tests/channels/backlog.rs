@@ -128,10 +128,7 @@ async fn the_quota_keeps_its_rate_and_leaves_the_last_call_to_who_is_urgent() {
     let refused = ask(Urgency::Sweep)
         .await
         .expect_err("the rest is for others");
-    assert!(
-        matches!(refused, Failure::Later { after: Some(_), .. }),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Failure::Turn { .. }), "{refused:?}");
     for _ in 0..2 {
         ask(Urgency::Down).await.expect("there are calls");
     }

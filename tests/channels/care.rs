@@ -5,14 +5,22 @@ use std::time::Duration;
 use axum::http::Method;
 use onepool::{
     catalog::Quarantined,
-    channel::{ItemId, LineState, OrderLine, wake::SyncWake},
+    channel::{
+        ItemId, LineState, OrderLine,
+        quota::{Quota, Seen},
+        wake::SyncWake,
+    },
     clock,
     stock::{Granted, Source},
 };
 use onepool_tests::CHANNELS;
 use serde_json::{Value, json};
 
-use crate::{mall::Mall, trouble::Away};
+use crate::{
+    approvals::{pager, with_pager},
+    mall::Mall,
+    trouble::Away,
+};
 
 fn shared() -> Value {
     json!({ "mode": "shared" })
@@ -329,9 +337,8 @@ async fn units_that_were_sold_and_cancelled_between_two_pulls_are_not_up_twice()
     let restores = json!({ "cancelRestoresStock": true });
     mall.does("coupang", "settings", restores).await;
     let order = mall.buy("coupang", 3).await.expect("it is there");
-    // Listed anew: what was missing there is forgotten.
-    mall.list("coupang", shared(), 12_900, "list").await;
-    mall.deliver().await;
+    // Somebody does not know of the sale, and fills up what is missing.
+    mall.edit("coupang", 20).await;
     let cancel = format!("orders/{order}/cancel");
     assert!(mall.tries("coupang", &cancel, json!({})).await);
     assert_eq!(mall.shows("coupang").await, 23, "three are up twice");
@@ -347,4 +354,212 @@ async fn units_that_were_sold_and_cancelled_between_two_pulls_are_not_up_twice()
         looks,
         "it was looked at"
     );
+}
+
+#[tokio::test]
+async fn a_listing_that_is_saved_again_keeps_in_mind_what_was_sold_and_not_pulled() {
+    let mall = Mall::open(50, shared()).await;
+    let push = async || {
+        mall.push.handle(SyncWake::Moved).await.expect("looks");
+        let channel = "coupang".to_owned();
+        let wake = SyncWake::Push { channel };
+        mall.push.handle(wake).await.expect("pushes");
+    };
+    let before = written(&mall).await.len();
+    mall.buy("coupang", 3).await.expect("it is there");
+    // Once before anybody has seen it, and once after.
+    for _ in 0..2 {
+        mall.list("coupang", shared(), 12_900, "list").await;
+        push().await;
+        assert_eq!(mall.shows("coupang").await, 47, "three are sold");
+    }
+    let numbers = written(&mall).await.split_off(before);
+    assert!(numbers.iter().all(|units| *units == 47), "{numbers:?}");
+    mall.rest(false).await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 47)));
+}
+
+#[tokio::test]
+async fn a_listing_that_is_moved_to_another_item_knows_nothing_of_it() {
+    let mall = Mall::open(50, shared()).await;
+    let options = json!([{ "optionId": "3000000007", "name": "파랑", "stock": 9 }]);
+    let item = json!({ "name": "머그", "price": 12_900, "options": options });
+    mall.does("coupang", "items", item).await;
+    let body = json!({
+        "channel_product_id": "3000000007",
+        "distribution": shared(), "price": 12_900, "price_policy": "list",
+    });
+    mall.admin(Method::PUT, "/products/mug/listings/coupang", body)
+        .await;
+    mall.deliver().await;
+    let last = written(&mall).await.pop();
+    assert_eq!(last, Some(50), "what it has less was not sold");
+}
+
+#[tokio::test]
+async fn a_price_that_is_refused_holds_no_number_up_and_is_asked_for_once() {
+    let mut mall = Mall::open(50, shared()).await;
+    let (pager, mut told) = pager().await;
+    with_pager(&mut mall, &pager);
+    // Coupang takes no more than double.
+    mall.list("coupang", shared(), 30_000, "list").await;
+    mall.deliver().await;
+    let alert = told.recv().await.expect("somebody is told");
+    assert!(
+        alert.contains("30000") && alert.contains("[coupang]"),
+        "{alert}"
+    );
+    for left in [47, 44] {
+        mall.buy("smartstore", 3).await.expect("it is there");
+        mall.minute().await;
+        assert_eq!(mall.shows("coupang").await, left);
+    }
+    assert_eq!(requests(&mall, "price").await.len(), 1, "it was refused");
+    let path = "/channels/coupang/resync?dry_run=true";
+    let answer = mall.admin(Method::POST, path, Value::Null).await;
+    let difference = &answer["differences"][0];
+    assert_eq!(
+        (
+            &difference["units"],
+            &difference["shown"],
+            &difference["price"],
+            &difference["shown_price"]
+        ),
+        (&json!(44), &json!(44), &json!(30_000), &json!(12_900)),
+        "{answer}"
+    );
+    let error = difference["error"].as_str().expect("a sentence");
+    assert!(error.contains("30000"), "{error}");
+    mall.list("coupang", shared(), 20_000, "list").await;
+    mall.rest(false).await;
+    assert_eq!(mall.asks("coupang").await, 20_000);
+    let answer = mall.admin(Method::POST, path, Value::Null).await;
+    assert_eq!(answer["differences"], json!([]), "{answer}");
+}
+
+/// A day of Coupang's calls is used up for so long.
+async fn use_up(mall: &Mall, span: Duration) {
+    let quota = mall.shop.quota("coupang");
+    quota.observe("vendor", Seen::Blocked(span)).await;
+}
+
+async fn circuit(mall: &Mall) -> &'static str {
+    let circuit = mall.push.circuits.of("coupang").await;
+    circuit.expect("answers").word(clock::now())
+}
+
+#[tokio::test]
+async fn who_waits_for_our_own_quota_opens_no_circuit_and_comes_again() {
+    let mut mall = Mall::open(50, shared()).await;
+    mall.govern("coupang");
+    use_up(&mall, Duration::from_secs(40)).await;
+    mall.buy("smartstore", 3).await.expect("it is there");
+    mall.buy("coupang", 1).await.expect("it is there");
+    mall.pull("smartstore").await;
+    for _ in 0..3 {
+        mall.pull("coupang").await;
+    }
+    mall.deliver().await;
+    assert_eq!(mall.shows("coupang").await, 49);
+    assert_eq!(circuit(&mall).await, "closed");
+    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
+    let error = channels["channels"][1]["error"].as_str();
+    assert!(
+        error.is_some_and(|error| error.contains("quota")),
+        "{channels}"
+    );
+    mall.pass(Duration::from_secs(45)).await;
+    // No schedule comes: what was put off does.
+    mall.deliver().await;
+    assert_eq!(mall.unsold(&Source::Pool).await, 46);
+    assert!(mall.shows("coupang").await <= 46, "it has gone down");
+    assert_eq!(circuit(&mall).await, "closed");
+    mall.rest(false).await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 46)));
+}
+
+#[tokio::test]
+async fn a_pull_that_meets_an_open_circuit_comes_again_once_when_it_is_to_be_tried() {
+    let mall = Mall::open(50, shared()).await;
+    mall.lose("coupang", Away::Down).await;
+    for _ in 0..3 {
+        mall.pull("coupang").await;
+    }
+    assert_eq!(circuit(&mall).await, "open");
+    let put_off = mall.shop.wire.take_delayed("pulls");
+    assert_eq!(put_off.len(), 1, "{put_off:?}: of three that failed");
+    mall.pass(Duration::from_secs(6)).await;
+    for _ in 0..3 {
+        mall.pull("coupang").await;
+    }
+    let put_off = mall.shop.wire.take_delayed("pulls");
+    let [(wake, delay)] = &put_off[..] else {
+        panic!("{put_off:?}: one of three that met an open circuit");
+    };
+    mall.calm("coupang").await;
+    mall.buy("coupang", 2).await.expect("it is there");
+    mall.pass(Duration::from_secs(*delay)).await;
+    mall.handle(wake.clone()).await.expect("pulls");
+    assert_eq!(mall.unsold(&Source::Pool).await, 48);
+    assert_eq!(circuit(&mall).await, "closed");
+}
+
+#[tokio::test]
+async fn a_channel_whose_setup_is_wrong_is_left_out_alone_and_told_of() {
+    let mut mall = Mall::open(50, shared()).await;
+    let (pager, mut told) = pager().await;
+    with_pager(&mut mall, &pager);
+    let wrong = "credential access_key of channel coupang is missing";
+    for ports in [&mut mall.pull.ports, &mut mall.push.ports] {
+        ports.leave_out("coupang", wrong);
+    }
+    mall.buy("smartstore", 3).await.expect("it is there");
+    mall.minute().await;
+    let shown = mall.all_show().await;
+    let others: Vec<_> = shown
+        .iter()
+        .filter(|(name, _)| *name != "coupang")
+        .collect();
+    assert!(others.iter().all(|(_, units)| *units == 47), "{others:?}");
+    let alert = told.recv().await.expect("somebody is told");
+    assert!(alert.contains(wrong), "{alert}");
+    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
+    let coupang = &channels["channels"][1];
+    assert_eq!(
+        (&coupang["error"], &coupang["circuit"]),
+        (&json!(wrong), &json!("open")),
+        "{channels}"
+    );
+    assert_eq!(channels["channels"][0]["circuit"], "closed");
+    // Put right, it is started anew: what moved meanwhile is shown without a sweep.
+    mall.govern("coupang");
+    mall.pass(Duration::from_secs(60)).await;
+    mall.rest(false).await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 47)));
+    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
+    assert_eq!(channels["channels"][1]["circuit"], "closed", "{channels}");
+}
+
+#[tokio::test]
+async fn a_dry_run_computes_a_number_as_a_push_does() {
+    let mall = Mall::open(120_000, shared()).await;
+    let dry_run = async || {
+        let path = "/channels/coupang/resync?dry_run=true";
+        let answer = mall.admin(Method::POST, path, Value::Null).await;
+        answer["differences"].clone()
+    };
+    assert_eq!(mall.shows("coupang").await, 99_999, "it cannot show more");
+    assert_eq!(dry_run().await, json!([]));
+    mall.stock(-119_950).await;
+    mall.deliver().await;
+    mall.rest(false).await;
+    assert_eq!(dry_run().await, json!([]));
+    mall.buy("coupang", 2).await.expect("it is there");
+    mall.list("coupang", shared(), 12_900, "list").await;
+    mall.push.handle(SyncWake::Moved).await.expect("looks");
+    let channel = "coupang".to_owned();
+    let wake = SyncWake::Push { channel };
+    mall.push.handle(wake).await.expect("pushes");
+    assert_eq!(mall.unsold(&Source::Pool).await, 50, "it is not pulled yet");
+    assert_eq!(dry_run().await, json!([]), "it shows 48, as it has to");
 }

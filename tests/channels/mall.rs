@@ -57,6 +57,7 @@ pub(crate) struct Mall {
     /// What the seller's people do at the marketplaces by hand.
     pub(crate) office: Ports,
     urls: BTreeMap<&'static str, String>,
+    refresh_token: String,
     http: reqwest::Client,
     /// Messages of the two queues, each with the moment from which it is received.
     queued: RefCell<Vec<(Timestamp, String)>>,
@@ -103,6 +104,7 @@ impl Mall {
             office,
             shop,
             urls,
+            refresh_token,
             http,
             queued: RefCell::default(),
             _all: all,
@@ -125,6 +127,22 @@ impl Mall {
         mall.does("ownstore", "settings", json!({ "cafe24": unlimited }))
             .await;
         mall
+    }
+
+    /// The two functions ask the shop's own quota before they call this channel.
+    pub(crate) fn govern(&mut self, channel: &'static str) {
+        let (marketplace, credentials) = credentials(channel, &self.refresh_token);
+        let tokens = Arc::new(InMemory::default());
+        for ports in [&mut self.pull.ports, &mut self.push.ports] {
+            let setup = Setup {
+                channel: channel.to_owned(),
+                base_url: self.urls[channel].clone(),
+                credentials: credentials.clone(),
+                quota: Arc::new(self.shop.quota(channel)),
+                tokens: tokens.clone(),
+            };
+            ports.open(marketplace, setup).expect("it opens");
+        }
     }
 
     /// The mug is put up at a marketplace, by hand.
@@ -455,50 +473,59 @@ fn item(
     found.expect("one of the four")
 }
 
+/// Which marketplace a channel is, and what it is asked with.
+fn credentials(
+    channel: &'static str,
+    refresh_token: &str,
+) -> (&'static str, BTreeMap<String, Secret>) {
+    let (marketplace, credentials): (&str, Vec<(&str, &str)>) = match channel {
+        "smartstore" => (
+            channel,
+            vec![
+                ("client_id", "demo-app-id"),
+                ("client_secret", "$2a$04$N9qo8uLOickgx2ZMRZoMye"),
+            ],
+        ),
+        "coupang" => (
+            channel,
+            vec![
+                ("access_key", "demo-access-key"),
+                ("secret_key", "demo-secret-key"),
+                ("vendor_id", "A00012345"),
+                ("user_id", "wing-user"),
+            ],
+        ),
+        "elevenst" => (
+            channel,
+            vec![("api_key", "demo0000000000000000000000000000")],
+        ),
+        _ => (
+            "cafe24",
+            vec![
+                ("mall_id", "demomall"),
+                ("client_id", "demoClient"),
+                ("client_secret", "demoSecret"),
+                ("refresh_token", refresh_token),
+            ],
+        ),
+    };
+    let secrets = credentials
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), Secret::new(text)));
+    (marketplace, secrets.collect())
+}
+
 /// The same channels three times: as the two functions have them, and the office.
 fn ports(urls: &BTreeMap<&'static str, String>, refresh_token: &str) -> [Ports; 3] {
     let mut all = [(); 3].map(|()| Ports::default());
     for channel in CHANNELS {
-        let (marketplace, credentials): (&str, Vec<(&str, &str)>) = match channel {
-            "smartstore" => (
-                channel,
-                vec![
-                    ("client_id", "demo-app-id"),
-                    ("client_secret", "$2a$04$N9qo8uLOickgx2ZMRZoMye"),
-                ],
-            ),
-            "coupang" => (
-                channel,
-                vec![
-                    ("access_key", "demo-access-key"),
-                    ("secret_key", "demo-secret-key"),
-                    ("vendor_id", "A00012345"),
-                    ("user_id", "wing-user"),
-                ],
-            ),
-            "elevenst" => (
-                channel,
-                vec![("api_key", "demo0000000000000000000000000000")],
-            ),
-            _ => (
-                "cafe24",
-                vec![
-                    ("mall_id", "demomall"),
-                    ("client_id", "demoClient"),
-                    ("client_secret", "demoSecret"),
-                    ("refresh_token", refresh_token),
-                ],
-            ),
-        };
+        let (marketplace, credentials) = credentials(channel, refresh_token);
         let tokens = Arc::new(InMemory::default());
         for ports in &mut all {
             let setup = Setup {
                 channel: channel.to_owned(),
                 base_url: urls[channel].clone(),
-                credentials: credentials
-                    .iter()
-                    .map(|(name, text)| ((*name).to_owned(), Secret::new(*text)))
-                    .collect(),
+                credentials: credentials.clone(),
                 quota: Arc::new(Unlimited),
                 tokens: tokens.clone(),
             };

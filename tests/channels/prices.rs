@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use onepool::channel::wake::SyncWake;
 use serde_json::{Value, json};
 
-use crate::mall::Mall;
+use crate::{
+    approvals::{pager, with_pager},
+    mall::Mall,
+};
 
 async fn list_price(mall: &Mall, won: u64) -> Value {
     let product = json!({ "name": "머그", "list_price": won });
@@ -31,7 +35,7 @@ async fn watch(mall: &Mall) {
             "coupang {coupang} below the own store {own}"
         );
         mall.pass(Duration::from_secs(20)).await;
-        let tick = onepool::channel::wake::SyncWake::Tick;
+        let tick = SyncWake::Tick;
         mall.push.handle(tick).await.expect("ticks");
     }
 }
@@ -74,4 +78,91 @@ async fn an_own_store_at_another_price_stays_there_and_the_operator_is_told() {
         13_900,
         "the list price is the floor"
     );
+}
+
+const PLATE: &str = "11000000002";
+
+fn plate(price: u64) -> Value {
+    json!({
+        "channel_product_id": PLATE,
+        "distribution": { "mode": "shared" }, "price": price, "price_policy": "lowest",
+    })
+}
+
+async fn discount(mall: &Mall, percent: u64) {
+    let method = json!({ "value": percent, "unitType": "PERCENT" });
+    let given = json!({ "productId": PLATE, "discountMethod": method });
+    mall.does("smartstore", "actions/discount", given).await;
+}
+
+/// A product without options at SmartStore, which promises the lowest price.
+async fn promised_plate() -> Mall {
+    let mall = Mall::empty().await;
+    list_price(&mall, 12_900).await;
+    mall.stock(10).await;
+    let item = json!({ "productId": PLATE, "name": "접시", "price": 12_900, "stock": 0 });
+    mall.does("smartstore", "items", item).await;
+    let path = "/products/mug/listings/smartstore";
+    mall.admin(Method::PUT, path, plate(12_900)).await;
+    mall.settle().await;
+    mall
+}
+
+async fn sweep(mall: &Mall) {
+    let sweep = SyncWake::Sweep {
+        channel: "smartstore".to_owned(),
+        after: None,
+    };
+    mall.push.handle(sweep).await.expect("sweeps");
+    mall.deliver().await;
+}
+
+async fn prices_written(mall: &Mall) -> usize {
+    let books = mall.books("smartstore", "requests").await;
+    let requests = books["requests"].as_array().expect("requests").iter();
+    requests
+        .filter(|request| request["operation"] == "multi_update")
+        .count()
+}
+
+#[tokio::test]
+async fn a_discount_of_so_many_percent_is_made_up_for_at_once() {
+    let mall = promised_plate().await;
+    assert_eq!(mall.asks("smartstore").await, 12_900);
+    discount(&mall, 10).await;
+    sweep(&mall).await;
+    let asked = mall.asks("smartstore").await;
+    assert!(asked - asked / 10 >= 12_900, "{asked} less ten percent");
+    assert!(asked < 14_500, "{asked} is more than it takes");
+    let before = prices_written(&mall).await;
+    for _ in 0..2 {
+        sweep(&mall).await;
+    }
+    assert_eq!(prices_written(&mall).await, before, "it goes to and fro");
+    let path = "/products/mug/listings/smartstore";
+    let key = "k-2";
+    let (status, answer) = mall
+        .shop
+        .admin(Method::PUT, path, Some(key), plate(13_500))
+        .await;
+    assert_eq!(status, 422, "a buyer would pay 12,150 won: {answer}");
+    let floor = answer["floor"].as_u64().expect("a price");
+    let listed = mall.admin(Method::PUT, path, plate(floor + 100)).await;
+    assert_eq!(
+        listed["price"].as_u64(),
+        Some(floor + 100),
+        "that is enough: {listed}"
+    );
+}
+
+#[tokio::test]
+async fn a_discount_that_cannot_be_made_up_for_is_told_of() {
+    let mut mall = promised_plate().await;
+    let (pager, mut told) = pager().await;
+    with_pager(&mut mall, &pager);
+    discount(&mall, 90).await;
+    sweep(&mall).await;
+    let alert = told.recv().await.expect("somebody is told");
+    assert!(alert.contains("12900"), "{alert}");
+    assert!(mall.asks("smartstore").await < 30_000, "it is not tenfold");
 }

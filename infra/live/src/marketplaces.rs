@@ -11,6 +11,8 @@ use crate::processes::{Death, Orphan, Processes};
 use crate::say;
 
 const PROGRAM: &str = "onepool-marketplaces";
+/// What the shop with a backend of its own calls the product.
+const SHOP_ITEM: &str = "mug";
 
 /// A channel of the shop.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct Channel {
     pub credentials: String,
     /// Whether its marketplace is ours to order about.
     pub is_fake: bool,
+    /// Whether it is a shop with a backend of its own.
+    is_shop: bool,
 }
 
 /// The channels by name.
@@ -33,10 +37,12 @@ pub async fn start(processes: &Processes, config: &Config) -> Result<Channels> {
     for (name, url) in &config.channels {
         say::ready(&format!("{name} (given)"), url, since);
         let credentials = config.credentials.get(name).cloned();
+        let is_shop = is_shop(name, config);
         let channel = Channel {
             url: url.clone(),
-            credentials: credentials.unwrap_or_else(|| demo_credentials(name).to_string()),
+            credentials: credentials.unwrap_or_else(|| demo_credentials(name, is_shop).to_string()),
             is_fake: false,
+            is_shop,
         };
         channels.insert(name.clone(), channel);
     }
@@ -47,14 +53,16 @@ pub async fn start(processes: &Processes, config: &Config) -> Result<Channels> {
         if channels.contains_key(&name) {
             continue;
         }
-        let mut credentials = demo_credentials(&name);
-        if name == "ownstore" {
+        let is_shop = is_shop(&name, config);
+        let mut credentials = demo_credentials(&name, is_shop);
+        if name == "ownstore" && !is_shop {
             credentials["refresh_token"] = first_refresh_token(&url).await?;
         }
         let channel = Channel {
             url,
             credentials: credentials.to_string(),
             is_fake: true,
+            is_shop,
         };
         channels.insert(name, channel);
     }
@@ -92,9 +100,14 @@ async fn fakes(processes: &Processes, config: &Config) -> Result<BTreeMap<String
         .await
 }
 
+fn is_shop(name: &str, config: &Config) -> bool {
+    name == "ownstore" && config.own_store_marketplace == "shop"
+}
+
 /// What the fakes accept when they are told nothing else.
-fn demo_credentials(name: &str) -> Value {
+fn demo_credentials(name: &str, is_shop: bool) -> Value {
     match name {
+        _ if is_shop => json!({ "secret": "whsec_b25lcG9vbC1kZW1vLXNlY3JldC0wMDAwMDAwMDAwMDA=" }),
         "smartstore" => json!({
             "client_id": "demo-app-id",
             "client_secret": "$2a$04$N9qo8uLOickgx2ZMRZoMye",
@@ -125,6 +138,11 @@ impl Channel {
     pub async fn put_up(&self, name: &str, title: &str, price: i64) -> Result<Option<Value>> {
         if !self.is_fake {
             return Ok(None);
+        }
+        if self.is_shop {
+            let item = json!({ "itemId": SHOP_ITEM, "name": title, "units": 0, "price": price });
+            order_about(&self.url, "actions/shop-item", &item).await?;
+            return Ok(Some(json!({ "channel_product_id": SHOP_ITEM })));
         }
         let (product, option) = match name {
             "smartstore" => ("11000000001", "41000000001"),

@@ -131,6 +131,18 @@ pub struct PushState {
     /// When all its listings were last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swept_at: Option<Timestamp>,
+    /// What its marketplace bears; `None` before the first push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bears: Option<Bears>,
+}
+
+/// What a marketplace bears, for those who have no port to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bears {
+    /// The most units it can show.
+    pub most_units: u64,
+    /// Prices are multiples of this, in won.
+    pub price_step: u64,
 }
 
 /// Something a channel said that cannot be imported.

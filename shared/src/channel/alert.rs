@@ -49,6 +49,15 @@ pub enum Alert {
         /// What the channel said.
         cause: String,
     },
+    /// A price is refused for good; the units of its listing are still shown.
+    PriceRefused {
+        /// The product.
+        product: String,
+        /// What was asked, in won.
+        price: u64,
+        /// What the channel said.
+        cause: String,
+    },
     /// A buyer asks to cancel, and a person has to answer.
     CancelAsked {
         /// The channel's order.
@@ -84,6 +93,7 @@ impl Alert {
             Self::Expiring { .. } => "expiring",
             Self::Away { .. } => "away",
             Self::Refused { .. } => "refused",
+            Self::PriceRefused { .. } => "price_refused",
             Self::CancelAsked { .. } => "cancel_asked",
             Self::Quarantined { .. } => "quarantined",
             Self::BelowFloor { .. } => "below_floor",
@@ -112,6 +122,13 @@ impl Alert {
             ),
             Self::Refused { product, cause } => format!(
                 "[{channel}] 상품 {product}의 재고·가격을 채널이 거절했습니다 ({cause}). 상품 연결 정보(상품번호, 옵션번호)와 판매 상태를 확인한 뒤 다시 저장해 주세요."
+            ),
+            Self::PriceRefused {
+                product,
+                price,
+                cause,
+            } => format!(
+                "[{channel}] 상품 {product}의 가격 {price}원을 채널이 거절했습니다 ({cause}). 재고는 계속 연동됩니다. 가격을 나누어 바꾸거나 채널에서 직접 바꾼 뒤, 상품 연결을 다시 저장해 주세요."
             ),
             Self::CancelAsked {
                 order_no,

@@ -189,7 +189,7 @@ impl Caller {
     /// Waits for the turn of a call.
     ///
     /// # Errors
-    /// [`Failure::Later`] if it does not come soon.
+    /// [`Failure::Turn`] if it does not come soon.
     pub async fn permit(&self, terms: Terms<'_>) -> Result<(), Failure> {
         self.quota
             .permit(terms.bucket, terms.rate, terms.urgency)
@@ -228,7 +228,8 @@ impl Caller {
     /// Waits for its turn, then makes the call. The request is built after the wait: a signature has a time in it.
     ///
     /// # Errors
-    /// [`Failure::Later`] if nothing reached the marketplace, or a reading call got no answer; [`Failure::Unknown`] if a writing one did not.
+    /// [`Failure::Turn`] if it was not made; [`Failure::Later`] if nothing reached the marketplace, or a reading call got no answer;
+    /// [`Failure::Unknown`] if a writing one did not.
     pub async fn send(
         &self,
         terms: Terms<'_>,

@@ -18,6 +18,8 @@ const FIRST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(300);
 /// How long it is open for credentials that are refused: only a person mends that, and asking on may get us blocked.
 const CREDENTIALS: Duration = Duration::from_secs(600);
+/// How long it is open for a channel that is left out; it is said again every minute, and a minute after it was put right it is back.
+const LEFT_OUT: Duration = Duration::from_secs(90);
 /// How long the record is kept, in milliseconds.
 const MEMORY_MS: i64 = 86_400_000;
 
@@ -60,6 +62,8 @@ impl Circuit {
         let span = match failure {
             // It is there, and did not like this one thing.
             Failure::Refused(_) => return Self::default(),
+            // Nobody asked it.
+            Failure::Turn { .. } => return self,
             Failure::Credentials(_) => Some(CREDENTIALS),
             Failure::Later {
                 after: Some(span), ..
@@ -96,6 +100,18 @@ impl Circuits {
             failures: failures.unwrap_or(0),
             open_until: open_until.map(Timestamp::from_millis),
         })
+    }
+
+    /// Takes note that a channel is left out, because its setup is wrong: nobody waits for it.
+    ///
+    /// # Errors
+    /// Redis did not answer.
+    pub async fn leave_out(&self, channel: &str, cause: &str) -> Result<Circuit, Error> {
+        let failure = Failure::Later {
+            reason: cause.to_owned(),
+            after: Some(LEFT_OUT),
+        };
+        self.note(channel, Err(&failure)).await
     }
 
     /// Takes note of how a call went. Returns how the circuit is now.

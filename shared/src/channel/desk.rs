@@ -8,7 +8,9 @@ use super::{
     ItemId,
     backlog::Backlog,
     circuit::Circuits,
-    listing::{Buffer, Distribution, Listing, PricePolicy, Unsold, shown_units},
+    listing::{
+        Buffer, Distribution, Listing, PricePolicy, ShownState, Unsold, price_to_ask, shown_units,
+    },
     wake::{PullWake, SyncWake},
 };
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
         MAX_PRICE, MAX_UNITS, Request,
         fence::{ALL, Cause, Fence},
     },
-    catalog::{Catalog, ListingWrite},
+    catalog::{Bears, Catalog, ListingWrite},
     clock::{self, Timestamp},
     error::Error,
     id::{self, ProductId},
@@ -75,6 +77,12 @@ pub struct ListingView {
     /// What it was seen to show last.
     #[serde(skip_serializing_if = "Option::is_none")]
     shown: Option<u64>,
+    /// What it was seen to cost last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown_price: Option<u64>,
+    /// What that was after the discounts that the seller pays for, where the channel tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_price: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -115,9 +123,17 @@ pub struct ChannelView {
 #[derive(Debug, Serialize)]
 pub struct Difference {
     product_id: ProductId,
+    /// What it has to show; units that were sold there and not pulled yet are not among them.
     units: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     shown: Option<u64>,
+    /// What it has to cost, in won.
+    price: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown_price: Option<u64>,
+    /// What that was after the discounts that the seller pays for, where the channel tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_price: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seen_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,7 +182,11 @@ impl Desk {
         }
         for _ in 0..MAX_TRIES {
             let offers = self.catalog.offers(product).await?;
-            let read = offers.on(channel).map(|(listing, _)| listing.clone());
+            let on_channel = offers.on(channel);
+            if let Some((_, state)) = &on_channel {
+                check_discount(&wanted, known.list_price, state)?;
+            }
+            let read = on_channel.map(|(listing, _)| listing.clone());
             let next = Listing {
                 version: read.as_ref().map_or(0, |read| read.version) + 1,
                 ..wanted.clone()
@@ -186,7 +206,7 @@ impl Desk {
                 ListingWrite::Now => {
                     self.trim_share(request, &next, share(Some(next.distribution)))
                         .await?;
-                    self.look_at(&next).await?;
+                    self.look_at(&next, read.as_ref()).await?;
                     return self.view(&next).await;
                 }
             }
@@ -194,8 +214,9 @@ impl Desk {
         Err(Error::Conflict)
     }
 
-    /// The channel is told what the listing shows now, and what stood against it is forgotten.
-    async fn look_at(&self, listing: &Listing) -> Result<(), Error> {
+    /// The channel is told what the listing shows now, and what stood against it is forgotten; not what it was seen to show, if it is
+    /// the same item: units that were sold there and not pulled yet would be put up again.
+    async fn look_at(&self, listing: &Listing, before: Option<&Listing>) -> Result<(), Error> {
         let Listing {
             product_id,
             channel,
@@ -203,13 +224,24 @@ impl Desk {
         } = listing;
         self.catalog
             .change_shown(product_id, channel, |state| {
-                state.quarantined = false;
-                state.failures = 0;
-                state.error = None;
-                // What is known of the number may be of another item.
-                state.units = None;
-                state.price = None;
-                state.uncollected = 0;
+                let seen = state.item.as_ref();
+                let seen = seen.or_else(|| before.map(|before| &before.item));
+                let known = if seen == Some(&listing.item) {
+                    std::mem::take(state)
+                } else {
+                    ShownState::default()
+                };
+                *state = ShownState {
+                    // Somebody has just said something of it: it is looked at in any case.
+                    doubtful: true,
+                    price: None,
+                    effective: None,
+                    refused_price: None,
+                    error: None,
+                    failures: 0,
+                    quarantined: false,
+                    ..known
+                };
             })
             .await?;
         self.fence.channels.look_at(product_id).await
@@ -287,7 +319,7 @@ impl Desk {
             .map(drop)
     }
 
-    async fn units(&self, listing: &Listing) -> Result<u64, Error> {
+    async fn units(&self, listing: &Listing, bears: Option<Bears>) -> Result<u64, Error> {
         let rows = self.fence.ledger.stock_rows(&listing.product_id).await?;
         let unsold = |source: &Source| {
             let row = rows.iter().find(|row| row.source == *source);
@@ -297,14 +329,16 @@ impl Desk {
             pool: unsold(&Source::Pool),
             share: unsold(&Source::Channel(listing.channel.clone())),
         };
-        Ok(shown_units(listing.distribution, unsold, u64::MAX))
+        let most = bears.map_or(u64::MAX, |bears| bears.most_units);
+        Ok(shown_units(listing.distribution, unsold, most))
     }
 
     async fn view(&self, listing: &Listing) -> Result<ListingView, Error> {
-        let units = self.units(listing).await?;
+        let push = self.catalog.push_state(&listing.channel).await?;
+        let units = self.units(listing, push.bears).await?;
         let offers = self.catalog.offers(&listing.product_id).await?;
         let state = offers.on(&listing.channel).map(|(_, state)| state);
-        let state = state.unwrap_or_default();
+        let state = state.unwrap_or_default().of(&listing.item);
         Ok(ListingView {
             product_id: listing.product_id.clone(),
             channel: listing.channel.clone(),
@@ -315,7 +349,9 @@ impl Desk {
             price_policy: listing.price_policy,
             units,
             shown: state.units,
-            error: state.error,
+            shown_price: state.price,
+            effective_price: state.effective,
+            error: state.trouble(),
         })
     }
 
@@ -369,6 +405,8 @@ impl Desk {
     /// [`Error::NotFound`], or a store failed.
     pub async fn resync(&self, channel: &str, dry_run: bool) -> Result<Resync, Error> {
         self.known(channel)?;
+        let bears = self.catalog.push_state(channel).await?.bears;
+        let pulled_to = self.catalog.pull_state(channel).await?.cursor;
         let (mut differences, mut compared, mut after) = (Vec::new(), 0, None);
         loop {
             let (products, next) = self
@@ -381,14 +419,26 @@ impl Desk {
                     continue;
                 };
                 compared += 1;
-                let units = self.units(listing).await?;
-                if state.units != Some(units) || state.error.is_some() {
+                let state = state.of(&listing.item);
+                // As a push would compute it now.
+                let units = self.units(listing, bears).await?;
+                let units = units.saturating_sub(state.unpulled(pulled_to));
+                let list_price = offers.product.as_ref();
+                let list_price = list_price.map_or(0, |product| product.list_price);
+                let step = bears.map_or(1, |bears| bears.price_step);
+                let price = price_to_ask(listing, list_price, state.seen_price(), step);
+                let is_priced = state.price.is_none_or(|shown| shown == price);
+                let error = state.trouble();
+                if state.units != Some(units) || !is_priced || error.is_some() {
                     differences.push(Difference {
                         product_id: product,
                         units,
                         shown: state.units,
+                        price,
+                        shown_price: state.price,
+                        effective_price: state.effective,
                         seen_at: state.at,
-                        error: state.error,
+                        error,
                     });
                 }
             }
@@ -461,6 +511,27 @@ impl ListingBody {
             version: 0,
         })
     }
+}
+
+/// A price whose discounts take it below the floor is refused as well, where they are known; what comes of it the push looks at.
+fn check_discount(wanted: &Listing, list_price: u64, state: &ShownState) -> Result<(), Error> {
+    let seen = state.clone().of(&wanted.item).seen_price();
+    let Some((floor, seen)) = wanted.floor(list_price).zip(seen) else {
+        return Ok(());
+    };
+    // So many won or a percentage: which, the channel does not say.
+    let by_percentage = wanted.price.saturating_mul(seen.effective) / seen.sale.max(1);
+    let by_won = wanted.price.saturating_sub(seen.discount());
+    if by_percentage.max(by_won) >= floor {
+        return Ok(());
+    }
+    let for_won = floor.saturating_add(seen.discount());
+    let for_percentage = floor
+        .saturating_mul(seen.sale)
+        .div_ceil(seen.effective.max(1));
+    Err(Error::PriceBelowOwnStore {
+        floor: for_won.min(for_percentage),
+    })
 }
 
 /// The units a distribution keeps for itself.

@@ -60,9 +60,9 @@ impl Governor {
                 }
             };
             if started.elapsed() + wait > PATIENCE {
-                return Err(Failure::Later {
+                return Err(Failure::Turn {
                     reason: format!("the quota of {bucket} is used up"),
-                    after: Some(wait),
+                    after: wait,
                 });
             }
             tokio::time::sleep(wait).await;

@@ -1,14 +1,18 @@
 //! A listing: a product on a channel, how much of the stock it may show, and what it costs there.
 //!
-//! [`shown_units`] and [`price_to_ask`] are the only functions of the whole program that compute what a channel shows.
+//! [`shown_units`], [`price_to_ask`] and [`price_to_correct`] are the only functions of the whole program that compute what a channel shows.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ItemId;
+use super::{ItemId, Price};
 use crate::{clock::Timestamp, id::ProductId, stock::Source};
 
 /// The own store: its list price is the floor of the others, so its price and theirs change in an order.
 pub const OWN_STORE: &str = "ownstore";
+/// Events show up in a channel's feed so much after they happened: a pull has passed a moment when it is this far beyond it.
+const FEED_LAG: Duration = Duration::from_secs(5);
 
 /// A product on a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,18 +128,44 @@ pub fn shown_units(distribution: Distribution, unsold: Unsold, most: u64) -> u64
 }
 
 /// What a listing has to cost, in won: what was set, or its floor if that has gone above it, on the marketplace's step (rounded up, so that a floor
-/// stays one). If its seller-paid discounts take the price below the floor, the price that is asked goes up by that much.
+/// stays one). If the seller-paid discounts of what it shows now take the price below the floor, the price that is asked goes up by that
+/// much.
 #[must_use]
-pub fn price_to_ask(listing: &Listing, list_price: u64, discount: u64, step: u64) -> u64 {
+pub fn price_to_ask(listing: &Listing, list_price: u64, shown: Option<Price>, step: u64) -> u64 {
+    let discount = shown.map_or(0, Price::discount);
     let floor = listing
         .floor(list_price)
         .map_or(0, |floor| floor.saturating_add(discount));
-    listing.price.max(floor).next_multiple_of(step.max(1))
+    let step = step.max(1);
+    let ask = listing.price.max(floor).next_multiple_of(step);
+    let is_held_up = discount > 0 && ask > listing.price.next_multiple_of(step);
+    match shown.map(|price| price.sale) {
+        // How a discount is rounded is not known: lowered to the last won, the price would go to and fro.
+        Some(sale) if is_held_up && sale > ask && sale - ask <= sale / 100 => sale,
+        Some(_) | None => ask,
+    }
+}
+
+/// What has to be asked instead of a price whose discounts have taken it below the floor. They may be so many won, or a percentage, which
+/// takes more of more: it is enough either way, however a percentage is rounded. `None` if that is more than double: a person has to look at such a discount.
+#[must_use]
+pub fn price_to_correct(floor: u64, shown: Price, step: u64) -> Option<u64> {
+    let by_percentage = (floor + 1)
+        .checked_mul(shown.sale)?
+        .div_ceil(shown.effective.max(1));
+    let ask = floor
+        .saturating_add(shown.discount())
+        .max(by_percentage)
+        .checked_next_multiple_of(step.max(1))?;
+    (ask <= shown.sale.saturating_mul(2)).then_some(ask)
 }
 
 /// What a listing was last seen to show, and what was last done about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownState {
+    /// The item that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<ItemId>,
     /// Units it showed after the last write or look, less what was imported from it since.
     #[serde(default)]
     pub units: Option<u64>,
@@ -153,6 +183,12 @@ pub struct ShownState {
     /// The price it showed, in won.
     #[serde(default)]
     pub price: Option<u64>,
+    /// What a buyer paid for one then, after the discounts that the seller pays for; where looking tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective: Option<u64>,
+    /// The price that was refused for good. Its units are shown all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_price: Option<RefusedPrice>,
     /// When that was.
     #[serde(default)]
     pub at: Option<Timestamp>,
@@ -165,6 +201,63 @@ pub struct ShownState {
     /// Whether it is left alone until a person has changed the listing: the channel refuses it for good.
     #[serde(default)]
     pub quarantined: bool,
+}
+
+/// A price that a channel refuses for good: it is not asked for again while nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedPrice {
+    /// What was asked, in won.
+    pub ask: u64,
+    /// What it cost then, if that is known.
+    #[serde(default)]
+    pub known: Option<u64>,
+    /// What the channel said.
+    pub cause: String,
+}
+
+impl ShownState {
+    /// What is known of this item: nothing of what it shows, if another one was looked at.
+    #[must_use]
+    pub fn of(self, item: &ItemId) -> Self {
+        if self.item.as_ref().is_none_or(|seen| seen == item) {
+            return self;
+        }
+        Self {
+            failures: self.failures,
+            quarantined: self.quarantined,
+            error: self.error,
+            ..Self::default()
+        }
+    }
+
+    /// Units that are still kept out of the number, if the channel was pulled up to then: a pull that has passed the moment of the last look
+    /// has imported what was missing, or it was no sale.
+    #[must_use]
+    pub fn unpulled(&self, pulled_to: Option<Timestamp>) -> u64 {
+        let is_pulled = self
+            .at
+            .zip(pulled_to)
+            .is_some_and(|(at, pulled_to)| at + FEED_LAG <= pulled_to);
+        if is_pulled { 0 } else { self.uncollected }
+    }
+
+    /// What it was seen to cost, where looking tells that.
+    #[must_use]
+    pub fn seen_price(&self) -> Option<Price> {
+        let (sale, effective) = self.price.zip(self.effective)?;
+        Some(Price { sale, effective })
+    }
+
+    /// What stands against it, for who operates it.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let of_the_price = |refused: &RefusedPrice| {
+            let RefusedPrice { ask, cause, .. } = refused;
+            format!("price {ask} refused: {cause}")
+        };
+        let refused = || self.refused_price.as_ref().map(of_the_price);
+        self.error.clone().or_else(refused)
+    }
 }
 
 #[cfg(test)]
@@ -218,8 +311,12 @@ mod tests {
 
     #[test]
     fn a_lowest_price_never_goes_below_the_own_store() {
-        let ask = |price, policy, discount, step| {
-            price_to_ask(&listing(price, policy), 12_905, discount, step)
+        let ask = |price, policy, discount: u64, step| {
+            let shown = Price {
+                sale: 10_000,
+                effective: 10_000 - discount,
+            };
+            price_to_ask(&listing(price, policy), 12_905, Some(shown), step)
         };
         assert_eq!(ask(15_000, PricePolicy::Lowest, 0, 10), 15_000);
         assert_eq!(
@@ -235,5 +332,55 @@ mod tests {
         );
         assert_eq!(ask(9_000, PricePolicy::Promotion, 0, 1), 9_000);
         assert_eq!(ask(9_001, PricePolicy::List, 0, 10), 9_010);
+    }
+
+    #[test]
+    fn a_percentage_is_made_up_for_at_once_and_the_price_stays_there() {
+        for (percent, step) in [(1, 1), (7, 10), (10, 10), (33, 10), (49, 100)] {
+            // To the buyer's favour and against it: how it is rounded is not known.
+            for rounded_up in [0, 99] {
+                let shown = |sale: u64| Price {
+                    sale,
+                    effective: sale - (sale * percent + rounded_up) / 100,
+                };
+                let listing = listing(12_000, PricePolicy::Lowest);
+                let first = price_to_ask(&listing, 12_905, Some(shown(12_900)), step);
+                let sale = if shown(first).effective < 12_905 {
+                    price_to_correct(12_905, shown(first), step).expect("less than double")
+                } else {
+                    first
+                };
+                let corrected = shown(sale);
+                assert!(corrected.effective >= 12_905, "{percent} %: {corrected:?}");
+                let again = price_to_ask(&listing, 12_905, Some(corrected), step);
+                assert_eq!(again, sale, "{percent} %: to and fro");
+            }
+        }
+        let nearly_free = Price {
+            sale: 12_900,
+            effective: 129,
+        };
+        assert_eq!(price_to_correct(12_900, nearly_free, 10), None);
+    }
+
+    #[test]
+    fn nothing_is_known_of_an_item_that_another_one_took_the_place_of() {
+        let item = |product: &str| ItemId {
+            product: product.to_owned(),
+            option: None,
+        };
+        let seen = ShownState {
+            item: Some(item("1")),
+            units: Some(7),
+            uncollected: 2,
+            failures: 3,
+            ..ShownState::default()
+        };
+        assert_eq!(seen.clone().of(&item("1")), seen);
+        let other = seen.of(&item("2"));
+        assert_eq!(
+            (other.units, other.uncollected, other.failures),
+            (None, 0, 3)
+        );
     }
 }

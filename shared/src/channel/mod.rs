@@ -70,7 +70,10 @@ pub struct SetupError {
 
 /// The ports of a shop's channels, by channel.
 #[derive(Default)]
-pub struct Ports(BTreeMap<String, Box<dyn Marketplace>>);
+pub struct Ports {
+    open: BTreeMap<String, Box<dyn Marketplace>>,
+    left_out: BTreeMap<String, String>,
+}
 
 impl Ports {
     /// Opens the port of one more channel, by the name of its marketplace.
@@ -84,23 +87,43 @@ impl Ports {
             .map(|(_, open)| open)
             .ok_or_else(|| setup.wrong("marketplace", "not one that is spoken here"))?;
         let channel = setup.channel.clone();
-        self.0.insert(channel, open(setup)?);
+        let port = open(setup)?;
+        self.put(&channel, port);
         Ok(())
     }
 
     /// Puts a port in the place of a channel.
     pub fn put(&mut self, channel: &str, port: Box<dyn Marketplace>) {
-        self.0.insert(channel.to_owned(), port);
+        self.left_out.remove(channel);
+        self.open.insert(channel.to_owned(), port);
     }
 
-    /// The port of a channel; `None` if the shop has no such channel.
+    /// Leaves a channel out whose setup is wrong: the others go on without it.
+    pub fn leave_out(&mut self, channel: &str, cause: impl Into<String>) {
+        self.open.remove(channel);
+        self.left_out.insert(channel.to_owned(), cause.into());
+    }
+
+    /// The port of a channel; `None` if the shop has no such channel, or it is left out.
     #[must_use]
     pub fn get(&self, channel: &str) -> Option<&dyn Marketplace> {
-        self.0.get(channel).map(AsRef::as_ref)
+        self.open.get(channel).map(AsRef::as_ref)
     }
 
-    /// The channels there are.
+    /// Why a channel is left out; `None` if it is not.
+    #[must_use]
+    pub fn why_left_out(&self, channel: &str) -> Option<&str> {
+        self.left_out.get(channel).map(String::as_str)
+    }
+
+    /// The channels that are open.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.open.keys().map(String::as_str)
+    }
+
+    /// The channels that are left out, each with why.
+    pub fn left_out(&self) -> impl Iterator<Item = (&str, &str)> {
+        let each = self.left_out.iter();
+        each.map(|(channel, cause)| (channel.as_str(), cause.as_str()))
     }
 }

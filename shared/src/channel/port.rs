@@ -132,6 +132,14 @@ pub struct Price {
     pub effective: u64,
 }
 
+impl Price {
+    /// What the discounts take that the seller pays for.
+    #[must_use]
+    pub const fn discount(self) -> u64 {
+        self.sale.saturating_sub(self.effective)
+    }
+}
+
 /// Stock to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StockWrite {
@@ -202,6 +210,15 @@ pub enum Failure {
         reason: String,
         /// How long to leave it alone.
         after: Option<Duration>,
+    },
+    /// It was not asked: our own calls are used up for now, or another of our runners has to finish first. It says nothing of the
+    /// marketplace, so nobody else is kept waiting for it.
+    #[error("not our turn: {reason}")]
+    Turn {
+        /// What is waited for.
+        reason: String,
+        /// When to ask again.
+        after: Duration,
     },
     /// It may have done it: the answer was lost, or says nothing. Read back before anything else.
     #[error("outcome unknown: {0}")]

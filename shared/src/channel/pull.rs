@@ -23,7 +23,7 @@ use super::{
     CancelReason, CancelWrite, Confirmation, Failure, ItemId, LineState, Marketplace, OrderLine,
     Page, Ports, Pulled, Window,
     alert::{Alert, Alerts},
-    circuit::Circuits,
+    circuit::{Circuit, Circuits},
     count,
     listing::ShownState,
     quota::Urgency,
@@ -50,6 +50,10 @@ const LEASE: Duration = Duration::from_secs(75);
 const FIRST_LOOK: Duration = Duration::from_secs(24 * 3_600);
 /// When a wake comes again that found somebody pulling: that pull may have passed what it is about.
 const TURN_TAKEN: Duration = Duration::from_secs(5);
+/// When a pull that failed is tried again, at least; its circuit says when it is to be later.
+const AGAIN: Duration = Duration::from_secs(5);
+/// The longest that a wake is put off: what takes longer is left to the schedule.
+const LONGEST_DELAY: Duration = Duration::from_secs(600);
 /// How soon a channel is pulled again that has just sold something: what is hot sells on.
 const HOT: Duration = Duration::from_secs(60);
 /// The most units a line may have. What is above is no order but a mistake, and would empty the pool.
@@ -122,6 +126,22 @@ impl Turns {
         commands.del(place).ignore();
         Ok(self.redis.send(&commands).await?)
     }
+
+    /// Whether a wake that was put off is on its way, and comes at this time or later.
+    async fn is_coming(&self, place: &str, now: Timestamp) -> Result<bool, Error> {
+        let mut commands = redis::pipe();
+        commands.get(place);
+        let (at,): (Option<u64>,) = self.redis.send(&commands).await?;
+        Ok(at.is_some_and(|at| at > now.millis()))
+    }
+
+    async fn comes(&self, place: &str, at: Timestamp) -> Result<(), Error> {
+        let mut commands = redis::pipe();
+        commands
+            .set_ex(place, at.millis(), 2 * LONGEST_DELAY.as_secs())
+            .ignore();
+        Ok(self.redis.send(&commands).await?)
+    }
 }
 
 /// Whether a line that is to be confirmed is written down as such.
@@ -182,14 +202,19 @@ impl Pull {
     /// Pulls a channel until it is up to date, or goes over its past days; or until its time is over: then the queue brings the rest.
     ///
     /// # Errors
-    /// A store failed; the wake may come again. A channel that fails is written down, told of, and left to its schedule.
+    /// A store failed; the wake may come again. A channel that fails is written down and told of, and pulled again when its circuit
+    /// lets somebody see whether it is back.
     pub async fn run(&self, wake: PullWake) -> Result<(), Error> {
         let channel = wake.channel.as_str();
         let Some(port) = self.ports.get(channel) else {
-            return Err(Error::NotFound("channel"));
+            return match self.ports.why_left_out(channel) {
+                Some(cause) => self.tell_left_out(channel, cause).await,
+                None => Err(Error::NotFound("channel")),
+            };
         };
-        if self.circuits.of(channel).await?.is_open(clock::now()) {
-            return Ok(());
+        let (circuit, now) = (self.circuits.of(channel).await?, clock::now());
+        if let Some(until) = circuit.open_until.filter(|until| *until > now) {
+            return self.put_off(&wake, until.since(now)).await;
         }
         if let Some(days) = wake.sweep_days {
             return self.run_sweep(&wake, port, days).boxed().await;
@@ -206,14 +231,44 @@ impl Pull {
                 again
             }
             Err(failure) => {
-                self.note_failure(channel, &failure).await?;
-                return Ok(());
+                let circuit = self.note_failure(channel, &failure).await?;
+                let now = clock::now();
+                let open_for = circuit
+                    .open_until
+                    .map_or(Duration::ZERO, |at| at.since(now));
+                return match failure {
+                    Failure::Refused(_) => Ok(()),
+                    Failure::Turn { after, .. } => self.put_off(&wake, after).await,
+                    Failure::Later { .. } | Failure::Unknown(_) | Failure::Credentials(_) => {
+                        self.put_off(&wake, open_for.max(AGAIN)).await
+                    }
+                };
             }
         };
         if let Some(delay) = again {
             self.pulls.send_after(&wake, delay).await?;
         }
         Ok(())
+    }
+
+    /// Has a wake come again that cannot be followed now: what it hints at may not wait for the schedule. However many there are,
+    /// one is on its way.
+    async fn put_off(&self, wake: &PullWake, span: Duration) -> Result<(), Error> {
+        if span > LONGEST_DELAY {
+            return Ok(());
+        }
+        // A queue counts whole seconds, and one that came too early would be put off again.
+        let delay = Duration::from_secs(span.as_secs() + 1);
+        let place = match wake.sweep_days {
+            None => self.turns.keys.pull_coming(&wake.channel),
+            Some(_) => self.turns.keys.sweep_coming(&wake.channel),
+        };
+        let now = clock::now();
+        if self.turns.is_coming(&place, now).await? {
+            return Ok(());
+        }
+        self.pulls.send_after(wake, delay).await?;
+        self.turns.comes(&place, now + span).await
     }
 
     /// Returns when the channel should be pulled again before its schedule.
@@ -771,7 +826,8 @@ impl Pull {
         Ok(())
     }
 
-    async fn note_failure(&self, channel: &str, failure: &Failure) -> Result<(), Error> {
+    /// Returns how the channel's circuit is then.
+    async fn note_failure(&self, channel: &str, failure: &Failure) -> Result<Circuit, Error> {
         let cause = failure.to_string();
         tracing::warn!(
             channel,
@@ -786,13 +842,29 @@ impl Pull {
         self.tell_failure(channel, failure).await
     }
 
-    /// Takes note of a failure on the channel's circuit, and calls a person if it needs one.
-    async fn tell_failure(&self, channel: &str, failure: &Failure) -> Result<(), Error> {
+    /// A channel whose setup is wrong is told of like one that refuses its credentials; its schedule asks again.
+    async fn tell_left_out(&self, channel: &str, cause: &str) -> Result<(), Error> {
+        let cause = cause.to_owned();
+        let state = PullState {
+            error: Some(cause.clone()),
+            ..self.catalog.pull_state(channel).await?
+        };
+        self.catalog.put_pull_state(channel, state).await?;
+        self.alerts
+            .tell(channel, &Alert::Credentials { cause })
+            .await;
+        Ok(())
+    }
+
+    /// Takes note of a failure on the channel's circuit, and calls a person if it needs one. Returns how the circuit is then.
+    async fn tell_failure(&self, channel: &str, failure: &Failure) -> Result<Circuit, Error> {
         let cause = failure.to_string();
         let circuit = self.circuits.note(channel, Err(failure)).await?;
         let alert = match failure {
             Failure::Credentials(_) => Some(Alert::Credentials { cause }),
             Failure::Refused(_) => Some(Alert::Away { cause }),
+            // Nobody is told that we wait for ourselves.
+            Failure::Turn { .. } => None,
             Failure::Later { .. } | Failure::Unknown(_) => circuit
                 .is_open(clock::now())
                 .then_some(Alert::Away { cause }),
@@ -800,7 +872,7 @@ impl Pull {
         if let Some(alert) = alert {
             self.alerts.tell(channel, &alert).await;
         }
-        Ok(())
+        Ok(circuit)
     }
 }
 

@@ -22,12 +22,15 @@ use super::{
     alert::{Alert, Alerts},
     backlog::{Backlog, Due, Suspicion, Turn},
     circuit::Circuits,
-    listing::{Listing, OWN_STORE, ShownState, Unsold, price_to_ask, shown_units},
+    listing::{
+        Listing, OWN_STORE, RefusedPrice, ShownState, Unsold, price_to_ask, price_to_correct,
+        shown_units,
+    },
     quota::Urgency,
     wake::{PullWake, SyncWake, Wakes},
 };
 use crate::{
-    catalog::{Catalog, Offers},
+    catalog::{Bears, Catalog, Offers},
     clock::{self, Timestamp},
     error::Error,
     id::ProductId,
@@ -48,8 +51,6 @@ const SWEEP_PAGE: i32 = 200;
 const RECHECK: Duration = Duration::from_secs(15);
 /// A write without an answer may be done so much later; until then its listing is looked at again.
 const LATE: Duration = Duration::from_secs(60);
-/// Events show up in a channel's feed so much after they happened: a pull has passed a moment when it is this far beyond it.
-const FEED_LAG: Duration = Duration::from_secs(5);
 /// When a push that failed is tried again, at first; doubled each time.
 const AGAIN: Duration = Duration::from_secs(2);
 const AGAIN_LOG2: u32 = 7;
@@ -83,6 +84,19 @@ enum Pushed {
     Again(Duration),
 }
 
+/// What a listing costs after a push, and what became of the price it has to have.
+#[derive(Debug, Default)]
+struct Priced {
+    price: Option<u64>,
+    effective: Option<u64>,
+    /// It waits for another channel's price.
+    waits: bool,
+    /// It is refused for good: no failure of the push, which has the units to see to.
+    refused: Option<RefusedPrice>,
+    /// It is to be tried again.
+    failure: Option<Failure>,
+}
+
 impl Push {
     /// Does what a wake asks for.
     ///
@@ -108,6 +122,24 @@ impl Push {
                 self.wake(channel).await?;
             }
         }
+        for (channel, cause) in self.ports.left_out() {
+            self.tell_left_out(channel, cause).await?;
+        }
+        Ok(())
+    }
+
+    /// A channel whose setup is wrong is told of like one that refuses its credentials: a person has to put them right.
+    async fn tell_left_out(&self, channel: &str, cause: &str) -> Result<(), Error> {
+        self.circuits.leave_out(channel, cause).await?;
+        let cause = cause.to_owned();
+        let mut state = self.catalog.push_state(channel).await?;
+        if state.error.as_ref() != Some(&cause) {
+            state.error = Some(cause.clone());
+            self.catalog.put_push_state(channel, &state).await?;
+        }
+        self.alerts
+            .tell(channel, &Alert::Credentials { cause })
+            .await;
         Ok(())
     }
 
@@ -155,13 +187,15 @@ impl Push {
         let mut differing = Vec::new();
         for listing in &offers.listings {
             let Some(port) = self.ports.get(&listing.channel) else {
+                // What moves while it is left out is pushed when it is back.
+                if self.ports.why_left_out(&listing.channel).is_some() {
+                    let suspicion = Suspicion::Differs(Urgency::Down);
+                    differing.push((listing.channel.clone(), suspicion));
+                }
                 continue;
             };
-            let state = offers
-                .shown
-                .get(&listing.channel)
-                .cloned()
-                .unwrap_or_default();
+            let state = offers.shown.get(&listing.channel).cloned();
+            let state = state.unwrap_or_default().of(&listing.item);
             if state.quarantined {
                 continue;
             }
@@ -171,16 +205,15 @@ impl Push {
                 .product
                 .as_ref()
                 .map_or(0, |product| product.list_price);
-            let price = price_to_ask(listing, list_price, 0, limits.price_step);
+            let ask = price_to_ask(listing, list_price, state.seen_price(), limits.price_step);
+            let refused = state.refused_price.as_ref();
+            let is_priced = state.price.is_none_or(|known| known == ask)
+                || refused.is_some_and(|refused| refused.ask == ask);
             let suspicion = match state.units {
                 Some(units) if units > target || state.doubtful => {
                     Suspicion::Differs(Urgency::Down)
                 }
-                Some(units)
-                    if units == target && state.price.is_none_or(|known| known == price) =>
-                {
-                    Suspicion::Agrees
-                }
+                Some(units) if units == target && is_priced => Suspicion::Agrees,
                 Some(_) => Suspicion::Differs(Urgency::Up),
                 None => Suspicion::Differs(Urgency::Down),
             };
@@ -231,7 +264,12 @@ impl Push {
     /// Works the backlog of a channel off, as its one runner.
     async fn run(&self, channel: &str) -> Result<(), Error> {
         let Some(port) = self.ports.get(channel) else {
-            return Err(Error::NotFound("channel"));
+            let is_left_out = self.ports.why_left_out(channel).is_some();
+            return if is_left_out {
+                Ok(())
+            } else {
+                Err(Error::NotFound("channel"))
+            };
         };
         let token = format!("{:016x}", fastrand::u64(..));
         let deadline = Instant::now() + TIME;
@@ -278,6 +316,11 @@ impl Push {
                 state.pushed_at = Some(clock::now());
             }
             state.error = error;
+            let limits = port.limits();
+            state.bears = Some(Bears {
+                most_units: limits.most_units,
+                price_step: limits.price_step,
+            });
             self.catalog.put_push_state(channel, &state).await?;
         }
         self.come_back(channel, again).await
@@ -311,6 +354,7 @@ impl Push {
             self.backlog.tried(channel, &due, None).await?;
             return Ok(Ok(()));
         };
+        let state = state.of(&listing.item);
         let failures = state.failures;
         let outcome = if state.quarantined {
             Ok(Pushed::Done)
@@ -323,13 +367,15 @@ impl Push {
             Ok(Pushed::Done) => (None, None),
             Ok(Pushed::Again(span)) => (None, Some(now + span)),
             Err(failure) => {
+                let longer = |span: Duration| span.max(AGAIN * (1 << failures.min(AGAIN_LOG2)));
                 let span = match &failure {
                     Failure::Refused(_) => None,
-                    Failure::Later { after, .. } => Some(after.unwrap_or(AGAIN)),
-                    Failure::Unknown(_) => Some(AGAIN),
-                    Failure::Credentials(_) => Some(RECHECK),
+                    // It says nothing of the channel: one more try is no worse than the first.
+                    Failure::Turn { after, .. } => Some((*after).max(AGAIN)),
+                    Failure::Later { after, .. } => Some(longer(after.unwrap_or(AGAIN))),
+                    Failure::Unknown(_) => Some(longer(AGAIN)),
+                    Failure::Credentials(_) => Some(longer(RECHECK)),
                 };
-                let span = span.map(|span| span.max(AGAIN * (1 << failures.min(AGAIN_LOG2))));
                 (Some(failure), span.map(|span| now + span))
             }
         };
@@ -340,13 +386,17 @@ impl Push {
             .circuits
             .note(channel, failure.as_ref().map_or(Ok(()), Err))
             .await?;
-        if let Some(failure) = failure.as_ref().filter(|_| circuit.is_open(now)) {
+        let told = failure
+            .as_ref()
+            .filter(|failure| !matches!(failure, Failure::Turn { .. }) && circuit.is_open(now));
+        if let Some(failure) = told {
             let cause = failure.to_string();
             let alert = match failure {
                 Failure::Credentials(_) => Alert::Credentials { cause },
-                Failure::Later { .. } | Failure::Unknown(_) | Failure::Refused(_) => {
-                    Alert::Away { cause }
-                }
+                Failure::Later { .. }
+                | Failure::Turn { .. }
+                | Failure::Unknown(_)
+                | Failure::Refused(_) => Alert::Away { cause },
             };
             self.alerts.tell(channel, &alert).await;
         }
@@ -361,6 +411,10 @@ impl Push {
         failure: &Failure,
     ) -> Result<(), Error> {
         let product = &listing.product_id;
+        if matches!(failure, Failure::Turn { .. }) {
+            tracing::info!(channel, product.id = %product, failure = %failure, "a push waits for its turn");
+            return Ok(());
+        }
         tracing::warn!(channel, product.id = %product, failure = %failure, "a push failed");
         let refused = matches!(failure, Failure::Refused(_));
         let lost_at = matches!(failure, Failure::Unknown(_)).then(clock::now);
@@ -401,8 +455,11 @@ impl Push {
         // Computed after the read: an order that came in between is in it.
         let target = self.target(listing, limits.most_units).await?;
         let units = target.saturating_sub(uncollected);
-        if urgency == Urgency::Sweep && state.units.is_some_and(|known| known != shown.units) {
-            counter!("channel_drift", "channel" => listing.channel.clone()).increment(1);
+        if urgency == Urgency::Sweep {
+            let ask = offers.product.as_ref().map(|product| {
+                price_to_ask(listing, product.list_price, shown.price, limits.price_step)
+            });
+            note_drift(listing, &state, &shown, ask);
         }
         let (mut seen, mut is_sure) = (shown.clone(), true);
         if shown.units != units || (!shown.on_sale && units > 0) {
@@ -423,11 +480,7 @@ impl Push {
         }
         // Sold between the write and the look back.
         let sold_since = units.saturating_sub(seen.units);
-        let price = self.push_price(port, offers, listing, &state, &seen).await;
-        let (price, waits) = match price {
-            Ok(price) => price,
-            Err(failure) => return Ok(Err(failure)),
-        };
+        let priced = self.push_price(port, offers, listing, &state, &seen).await;
         let at = clock::now();
         let lost_at = if is_sure { state.lost_at } else { Some(at) };
         let lost_at = lost_at.filter(|lost_at| at < *lost_at + LATE);
@@ -435,11 +488,16 @@ impl Push {
         self.catalog
             .change_shown(&listing.product_id, &listing.channel, |state| {
                 *state = ShownState {
+                    item: Some(listing.item.clone()),
                     units: Some(seen.units),
                     uncollected,
-                    price: price.or(state.price),
+                    price: priced.price.or(state.price),
+                    effective: priced.effective,
+                    refused_price: priced.refused.clone(),
                     at: Some(at),
                     lost_at,
+                    // What was seen of the units stands, whatever becomes of the price.
+                    failures: priced.failure.as_ref().map_or(0, |_| state.failures),
                     ..ShownState::default()
                 };
             })
@@ -455,15 +513,19 @@ impl Push {
                 "it shows more than was written".to_owned(),
             )));
         }
-        Ok(Ok(if uncollected > 0 || waits || lost_at.is_some() {
-            Pushed::Again(RECHECK)
-        } else {
-            Pushed::Done
-        }))
+        if let Some(failure) = priced.failure {
+            return Ok(Err(failure));
+        }
+        Ok(Ok(
+            if uncollected > 0 || priced.waits || lost_at.is_some() {
+                Pushed::Again(RECHECK)
+            } else {
+                Pushed::Done
+            },
+        ))
     }
 
-    /// Asks the price a listing has to cost. Returns what it costs then, if that is known, and whether it waits for another
-    /// channel's price.
+    /// Asks the price a listing has to cost. Whatever becomes of it, the units of the listing are shown.
     async fn push_price(
         &self,
         port: &dyn Marketplace,
@@ -471,48 +533,128 @@ impl Push {
         listing: &Listing,
         state: &ShownState,
         seen: &Shown,
-    ) -> Result<(Option<u64>, bool), Failure> {
+    ) -> Priced {
+        let known = seen.price.map(|price| price.sale).or(state.price);
+        let mut priced = Priced {
+            price: known,
+            effective: seen.price.map(|price| price.effective),
+            ..Priced::default()
+        };
         let Some(product) = &offers.product else {
-            return Ok((None, false));
+            return priced;
         };
         let step = port.limits().price_step;
-        let shown = seen.price;
-        let discount = shown.map_or(0, |price| price.sale.saturating_sub(price.effective));
-        let ask = price_to_ask(listing, product.list_price, discount, step);
-        let known = shown.map(|price| price.sale).or(state.price);
+        let ask = price_to_ask(listing, product.list_price, seen.price, step);
         if known == Some(ask) {
-            return Ok((Some(ask), false));
+            return priced;
+        }
+        let refused = state.refused_price.as_ref();
+        if let Some(refused) =
+            refused.filter(|refused| refused.ask == ask && refused.known == known)
+        {
+            priced.refused = Some(refused.clone());
+            return priced;
         }
         if !may_change_price(offers, listing, ask, known) {
-            return Ok((known, true));
+            priced.waits = true;
+            return priced;
         }
-        match port.set_price(&listing.item, ask).await {
-            Ok(()) => Ok((Some(ask), false)),
-            Err(failure) => {
-                if let (Some(floor), Some(price)) = (listing.floor(product.list_price), shown)
-                    && price.effective < floor
-                {
-                    let alert = Alert::BelowFloor {
-                        product: product.product_id.to_string(),
-                        price: price.effective,
-                        floor,
-                    };
-                    self.alerts.tell(&listing.channel, &alert).await;
-                }
-                Err(failure)
+        let floor = listing.floor(product.list_price);
+        let outcome = write_price(port, listing, ask, floor, &mut priced).await;
+        if let (Some(floor), Some(price)) = (floor, priced.effective)
+            && price < floor
+        {
+            let product = product.product_id.to_string();
+            let alert = Alert::BelowFloor {
+                product,
+                price,
+                floor,
+            };
+            self.alerts.tell(&listing.channel, &alert).await;
+        }
+        match outcome {
+            Ok(()) => {}
+            Err(Failure::Refused(cause)) => {
+                let alert = Alert::PriceRefused {
+                    product: product.product_id.to_string(),
+                    price: ask,
+                    cause: cause.clone(),
+                };
+                self.alerts.tell(&listing.channel, &alert).await;
+                priced.refused = Some(RefusedPrice { ask, known, cause });
             }
+            Err(
+                failure @ (Failure::Later { .. }
+                | Failure::Turn { .. }
+                | Failure::Unknown(_)
+                | Failure::Credentials(_)),
+            ) => priced.failure = Some(failure),
         }
+        priced
+    }
+}
+
+/// Asks a price, and looks what a buyer pays then: a discount of so many percent takes more of a higher price. What is below the floor
+/// is raised, once.
+async fn write_price(
+    port: &dyn Marketplace,
+    listing: &Listing,
+    ask: u64,
+    floor: Option<u64>,
+    priced: &mut Priced,
+) -> Result<(), Failure> {
+    let step = port.limits().price_step;
+    let mut next = Some(ask);
+    for _ in 0..2 {
+        let Some(ask) = next.take() else { break };
+        port.set_price(&listing.item, ask).await?;
+        let was_told = priced.effective.take().is_some();
+        priced.price = Some(ask);
+        if !was_told {
+            break;
+        }
+        let seen = port.read_item(&listing.item, Urgency::Up).await?.price;
+        // One that shows the old price yet is looked at again with the next push.
+        let Some(seen) = seen.filter(|seen| seen.sale == ask) else {
+            break;
+        };
+        priced.effective = Some(seen.effective);
+        next = floor
+            .filter(|floor| seen.effective < *floor)
+            .and_then(|floor| price_to_correct(floor, seen, step));
+    }
+    Ok(())
+}
+
+/// Tells what a sweep finds: units that changed without us, and a price that is not what it has to be.
+fn note_drift(listing: &Listing, state: &ShownState, shown: &Shown, ask: Option<u64>) {
+    let channel = &listing.channel;
+    let price = shown.price.map(|price| price.sale).or(state.price);
+    let units_drifted = state.units.is_some_and(|known| known != shown.units);
+    let price_drifted = ask.zip(price).is_some_and(|(ask, price)| ask != price);
+    if units_drifted {
+        counter!("channel_drift", "channel" => channel.clone()).increment(1);
+    }
+    if price_drifted {
+        counter!("channel_price_drift", "channel" => channel.clone()).increment(1);
+    }
+    if units_drifted || price_drifted {
+        tracing::warn!(
+            channel,
+            product.id = %listing.product_id,
+            units = shown.units,
+            units.known = state.units,
+            price,
+            price.known = state.price,
+            price.wanted = ask,
+            "a sweep found a listing that shows something else"
+        );
     }
 }
 
 /// Units that are missing at the channel and that no imported order explains; and whether some of them are new, so that a pull is due.
 fn uncollected(state: &ShownState, shown: u64, pulled_to: Option<Timestamp>) -> (u64, bool) {
-    // A pull has passed the moment of the last look: what was missing then is imported, or was no sale.
-    let is_pulled = state
-        .at
-        .zip(pulled_to)
-        .is_some_and(|(at, pulled_to)| at + FEED_LAG <= pulled_to);
-    let before = if is_pulled { 0 } else { state.uncollected };
+    let before = state.unpulled(pulled_to);
     let missing = state.units.map_or(0, |known| known.saturating_sub(shown));
     (before + missing, missing > 0 || before > 0)
 }

@@ -50,7 +50,7 @@ pub trait Quota: Send + Sync {
     /// Waits until a call of this bucket may be made, for a short while.
     ///
     /// # Errors
-    /// [`Failure::Later`] with the time to leave it alone, if that is longer.
+    /// [`Failure::Turn`] with the time until then, if that is longer.
     fn permit<'a>(
         &'a self,
         bucket: &'a str,

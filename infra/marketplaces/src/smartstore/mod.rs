@@ -267,13 +267,20 @@ impl Market for SmartStore {
         Ok(self.switches())
     }
 
-    /// `revoke-tokens`: whoever holds one learns it by a 401.
-    fn act(&mut self, action: &str, _body: &[u8], _now: OffsetDateTime) -> Result<Value, Refusal> {
-        if action == "revoke-tokens" {
-            self.tokens.revoke();
-            return Ok(json!({}));
+    /// `revoke-tokens`: whoever holds one learns it by a 401. `discount`: the seller's office gives one.
+    fn act(&mut self, action: &str, body: &[u8], now: OffsetDateTime) -> Result<Value, Refusal> {
+        match action {
+            "revoke-tokens" => {
+                self.tokens.revoke();
+                Ok(json!({}))
+            }
+            "discount" => {
+                let discount = serde_json::from_slice(body)
+                    .map_err(|error| Refusal::invalid(error.to_string()))?;
+                self.catalogue.discount(discount, now)
+            }
+            _other => Err(Refusal::not_found("action", action)),
         }
-        Err(Refusal::not_found("action", action))
     }
 }
 

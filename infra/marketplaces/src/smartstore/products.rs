@@ -65,6 +65,15 @@ pub(super) struct Product {
     pub(super) modified: OffsetDateTime,
 }
 
+/// The body of `POST /sandbox/actions/discount`, which stands for the seller's own office.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct OfficeDiscount {
+    product_id: String,
+    /// As `immediateDiscountPolicy.discountMethod` has it; none ends it.
+    discount_method: Option<Value>,
+}
+
 /// What a buyer pays for one unit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Price {
@@ -255,6 +264,24 @@ impl Catalogue {
                 self.changes.push(StockChange { item, from, to });
             }
         }
+    }
+
+    /// The seller's office gives a discount, or ends it.
+    pub(super) fn discount(
+        &mut self,
+        given: OfficeDiscount,
+        now: OffsetDateTime,
+    ) -> Result<Value, Refusal> {
+        let origin = number(&given.product_id)?;
+        let product = self
+            .products
+            .get_mut(&origin)
+            .ok_or_else(|| Refusal::not_found("product", &given.product_id))?;
+        product.discount = given
+            .discount_method
+            .map(|method| json!({ "discountMethod": method }));
+        product.modified = now;
+        Ok(product.show())
     }
 
     pub(super) fn list(&mut self, item: NewItem, now: OffsetDateTime) -> Result<Value, Refusal> {

@@ -192,9 +192,10 @@ fn outcome(answer: &Answer, effect: Effect) -> Result<Reply, Failure> {
         }),
         _ => match effect.failure(status, why) {
             Failure::Refused(why) => Ok(Reply::Refused(why)),
-            failure @ (Failure::Later { .. } | Failure::Unknown(_) | Failure::Credentials(_)) => {
-                Err(failure)
-            }
+            failure @ (Failure::Later { .. }
+            | Failure::Turn { .. }
+            | Failure::Unknown(_)
+            | Failure::Credentials(_)) => Err(failure),
         },
     }
 }

@@ -110,9 +110,9 @@ impl Tokens {
             }
             sleep(BETWEEN_LOOKS).await;
         }
-        Err(Failure::Later {
+        Err(Failure::Turn {
             reason: "another runner refreshes the token".to_owned(),
-            after: Some(Duration::from_secs(5)),
+            after: Duration::from_secs(5),
         })
     }
 
@@ -141,7 +141,10 @@ impl Tokens {
             }
             // It was not asked, or answered about something else.
             Err(
-                failure @ (Failure::Credentials(_) | Failure::Refused(_) | Failure::Later { .. }),
+                failure @ (Failure::Credentials(_)
+                | Failure::Refused(_)
+                | Failure::Later { .. }
+                | Failure::Turn { .. }),
             ) => return Err(failure),
         }
         let now = self.load().await?;
@@ -166,7 +169,8 @@ impl Tokens {
                 Err(
                     failure @ (Failure::Credentials(_)
                     | Failure::Refused(_)
-                    | Failure::Later { .. }),
+                    | Failure::Later { .. }
+                    | Failure::Turn { .. }),
                 ) => return Err(failure),
             }
         }

@@ -241,6 +241,7 @@ mod tests {
         match failure {
             Failure::Refused(_) => "refused",
             Failure::Later { .. } => "later",
+            Failure::Turn { .. } => "turn",
             Failure::Unknown(_) => "unknown",
             Failure::Credentials(_) => "credentials",
         }

@@ -113,14 +113,15 @@ impl Pull {
             // No failure of the channel: its circuit would keep what is urgent waiting, too.
             Failure::Later {
                 after: Some(span), ..
-            } => {
+            }
+            | Failure::Turn { after: span, .. } => {
                 let soon = (*span).clamp(Duration::from_secs(1), LONGEST_DELAY);
                 self.pulls.send_after(wake, soon).await
             }
             Failure::Later { after: None, .. }
             | Failure::Refused(_)
             | Failure::Unknown(_)
-            | Failure::Credentials(_) => self.tell_failure(channel, failure).await,
+            | Failure::Credentials(_) => self.tell_failure(channel, failure).await.map(drop),
         }
     }
 }

@@ -466,7 +466,9 @@ impl SmartStore {
         let failure = match self.approve(handle).await {
             Ok(()) => return Ok(()),
             Err(failure @ (Failure::Refused(_) | Failure::Later { .. })) => failure,
-            Err(failure @ (Failure::Unknown(_) | Failure::Credentials(_))) => return Err(failure),
+            Err(
+                failure @ (Failure::Turn { .. } | Failure::Unknown(_) | Failure::Credentials(_)),
+            ) => return Err(failure),
         };
         match self.line(handle).await? {
             // Agreed before, or there is nothing left to agree to.

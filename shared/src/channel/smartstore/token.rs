@@ -164,6 +164,7 @@ impl Tokens {
                 // Whatever is wrong with this request is wrong with who asks.
                 Failure::Refused(reason) => Failure::Credentials(reason),
                 failure @ (Failure::Later { .. }
+                | Failure::Turn { .. }
                 | Failure::Unknown(_)
                 | Failure::Credentials(_)) => failure,
             });
@@ -212,9 +213,9 @@ fn left(token: &Token) -> Duration {
 }
 
 fn somebody_else_fetches() -> Failure {
-    Failure::Later {
+    Failure::Turn {
         reason: "another runner fetches the token".to_owned(),
-        after: Some(Duration::from_secs(2)),
+        after: Duration::from_secs(2),
     }
 }
 

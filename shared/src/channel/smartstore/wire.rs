@@ -243,6 +243,7 @@ mod tests {
         match failure {
             Failure::Refused(_) => "refused",
             Failure::Later { .. } => "later",
+            Failure::Turn { .. } => "turn",
             Failure::Unknown(_) => "unknown",
             Failure::Credentials(_) => "credentials",
         }
@@ -318,9 +319,10 @@ mod tests {
         assert_eq!(seen(&sanction), Some(Seen::Blocked(HOUR)));
         match refusal(&sanction, Effect::Write) {
             Failure::Later { after, .. } => assert_eq!(after, Some(HOUR)),
-            failure @ (Failure::Refused(_) | Failure::Unknown(_) | Failure::Credentials(_)) => {
-                panic!("{failure}")
-            }
+            failure @ (Failure::Refused(_)
+            | Failure::Turn { .. }
+            | Failure::Unknown(_)
+            | Failure::Credentials(_)) => panic!("{failure}"),
         }
         match seen(&coded(429, "GW.RATE_LIMIT")) {
             Some(Seen::Blocked(span)) => {
