@@ -451,10 +451,11 @@ async fn the_next_pump_knows_every_end_of_a_frame_that_grew() {
             ..ask(token, None)
         };
         let claimed = shop.rooms.claim_frame(room, &ask, now).await;
-        match claimed.expect("answers") {
-            Claim::Frame(claimed) => claimed,
-            other => panic!("no frame: {other:?}"),
-        }
+        let claimed = claimed.expect("answers");
+        let Claim::Frame(claimed) = claimed else {
+            panic!("no frame: {claimed:?}")
+        };
+        claimed
     };
     let lease = async |token: &str, at: Timestamp| {
         let leased = shop.rooms.lease(room, token, at, at + LEASE).await;

@@ -143,8 +143,8 @@ impl Round {
             return parts;
         }
         // It takes several frames. A pump that takes over would not know where these end, but for the ends that are written down.
-        let first = self.ends.partition_point(|end| *end <= from);
-        for until in self.ends[first..].to_vec() {
+        for place in self.ends.partition_point(|end| *end <= from)..self.ends.len() {
+            let until = self.ends[place];
             let frames = self.frames((from, until), &viewer.user);
             parts.push(Part { frames, until });
             from = until;
