@@ -281,6 +281,7 @@ async fn a_line_that_another_list_told_more_of_is_left_to_nobody() {
         since: clock::now(),
         raw: line.raw.clone(),
         line: Some(met_first),
+        version: 0,
     };
     let catalog = &mall.shop.catalog;
     assert!(catalog.quarantine("elevenst", &entry).await.expect("keeps"));
