@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, fs};
 
+use onepool::channel::wake::{PullWake, SyncWake};
 use onepool_tests::workspace_root;
 use serde_yaml_ng::Value;
 
 struct Template {
+    parameters: Value,
     resources: BTreeMap<String, Value>,
     globals: Value,
 }
@@ -18,6 +20,7 @@ impl Template {
         let resources =
             serde_yaml_ng::from_value(template["Resources"].clone()).expect("resources have names");
         Self {
+            parameters: template["Parameters"].clone(),
             resources,
             globals: template["Globals"]["Function"].clone(),
         }
@@ -29,6 +32,33 @@ impl Template {
             .iter()
             .filter(move |(_, resource)| resource["Type"] == kind.as_str())
             .map(|(name, resource)| (name.as_str(), &resource["Properties"]))
+    }
+
+    /// A text, with the defaults of the parameters that it names.
+    fn text(&self, value: &Value) -> String {
+        let default = |name: &str| match &self.parameters[name]["Default"] {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            other => panic!("{name} has no default: {other:?}"),
+        };
+        match value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            Value::Tagged(tagged) if tagged.tag == "Ref" => {
+                default(tagged.value.as_str().expect("a name"))
+            }
+            Value::Tagged(tagged) if tagged.tag == "Sub" => {
+                let mut parts = tagged.value.as_str().expect("text").split("${");
+                let mut text = parts.next().unwrap_or_default().to_owned();
+                for part in parts {
+                    let (name, rest) = part.split_once('}').expect("a name ends");
+                    text += &default(name);
+                    text += rest;
+                }
+                text
+            }
+            other => panic!("expected a text, not {other:?}"),
+        }
     }
 
     fn functions(&self) -> impl Iterator<Item = (&str, &Value)> {
@@ -265,8 +295,10 @@ fn every_route_leads_to_a_function_that_may_be_called() {
             "$default WsConnections",
             "$disconnect WsConnections",
             "DELETE /broadcasts/{broadcast_id}/products/{product_id} BroadcastAdmin",
+            "DELETE /channels/{channel}/quarantine/{key} BroadcastAdmin",
             "GET /broadcasts/{broadcast_id} BroadcastAdmin",
             "GET /channels BroadcastAdmin",
+            "GET /channels/{channel}/quarantine BroadcastAdmin",
             "GET /orders/{order_id} OrderAccept",
             "GET /products/{product_id} BroadcastAdmin",
             "GET /products/{product_id}/trace BroadcastAdmin",
@@ -288,6 +320,65 @@ fn every_route_leads_to_a_function_that_may_be_called() {
             "PUT /products/{product_id}/listings/{channel} BroadcastAdmin",
         ]
     );
+}
+
+#[test]
+fn every_schedule_is_there_and_says_what_its_function_reads() {
+    let template = Template::read();
+    let mut schedules = Vec::new();
+    for (name, function) in template.functions() {
+        let Some(events) = function["Events"].as_mapping() else {
+            continue;
+        };
+        for (_, event) in events {
+            assert_eq!(event["Type"], "ScheduleV2", "{name}");
+            let schedule = &event["Properties"];
+            let input = template.text(&schedule["Input"]);
+            match name {
+                "ChannelPoll" => drop(serde_json::from_str::<PullWake>(&input).expect(&input)),
+                "ChannelSync" => drop(serde_json::from_str::<SyncWake>(&input).expect(&input)),
+                _ => assert_eq!(input, "", "{name} reads none"),
+            }
+            let when = match &schedule["State"] {
+                Value::Null => String::new(),
+                Value::Tagged(state) => {
+                    assert_eq!(state.tag, "If", "{name} {input}");
+                    let [condition, yes, no] = &state.value.as_sequence().expect("a list")[..]
+                    else {
+                        panic!("{name} {input}: {state:?}")
+                    };
+                    assert!(yes == "ENABLED" && no == "DISABLED", "{name} {input}");
+                    format!(" if {}", condition.as_str().expect("a condition"))
+                }
+                other => panic!("{name} {input}: {other:?}"),
+            };
+            let rate = template.text(&schedule["ScheduleExpression"]);
+            schedules.push(format!("{name} {rate}{when}: {input}"));
+        }
+    }
+    schedules.sort();
+    let mut expected = vec![
+        "Reconcile rate(1 minute): ".to_owned(),
+        r#"ChannelSync rate(1 minute): {"kind":"tick"}"#.to_owned(),
+    ];
+    for (channel, condition) in [
+        ("smartstore", "HasSmartStore"),
+        ("coupang", "HasCoupang"),
+        ("elevenst", "HasElevenSt"),
+        ("ownstore", "HasOwnStore"),
+    ] {
+        expected.extend([
+            format!(r#"ChannelPoll rate(10 minutes) if {condition}: {{"channel":"{channel}"}}"#),
+            format!(
+                r#"ChannelPoll rate(6 hours) if {condition}: {{"channel":"{channel}","sweep_days":7}}"#
+            ),
+            format!(
+                r#"ChannelSync rate(1 hour) if {condition}: {{"kind":"sweep","channel":"{channel}"}}"#
+            ),
+        ]);
+    }
+    expected.sort();
+    assert_eq!(schedules, expected);
 }
 
 #[test]

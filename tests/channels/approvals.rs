@@ -2,18 +2,11 @@
 
 use std::time::Duration;
 
-use axum::{Json, Router, routing::post};
-use onepool::{
-    channel::{LineState, alert::Alerts},
-    config::Secret,
-    keys::Keys,
-    stock::Source,
-};
+use onepool::{channel::LineState, stock::Source};
 use onepool_tests::CHANNELS;
-use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::mpsc};
+use serde_json::json;
 
-use crate::mall::Mall;
+use crate::{alerts::Pager, mall::Mall};
 
 /// Twenty mugs of which three are sold on a channel, confirmed, and asked back by their buyer. Returns the order.
 async fn asked_back(channel: &str) -> (Mall, String) {
@@ -27,28 +20,6 @@ async fn asked_back(channel: &str) -> (Mall, String) {
         .await;
     mall.pass(Duration::from_secs(60)).await;
     (mall, order)
-}
-
-/// Where alerts go, and what arrives there.
-pub(crate) async fn pager() -> (Secret, mpsc::UnboundedReceiver<String>) {
-    let (sender, told) = mpsc::unbounded_channel();
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    let take = move |Json(alert): Json<Value>| async move {
-        let text = alert["text"].as_str().expect("a text").to_owned();
-        sender.send(text).expect("somebody listens");
-    };
-    let app = Router::new().route("/", post(take));
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (Secret::new(url), told)
-}
-
-pub(crate) fn with_pager(mall: &mut Mall, pager: &Secret) {
-    let alerts = || {
-        let redis = mall.shop.redis.connection();
-        Alerts::new(redis, Keys::new("demo"), Some(pager.clone()))
-    };
-    (mall.pull.alerts, mall.push.alerts) = (alerts(), alerts());
 }
 
 #[tokio::test]
@@ -75,19 +46,18 @@ async fn what_a_buyer_asks_back_before_it_is_shipped_is_agreed_to_and_its_units_
 async fn a_shop_that_decides_itself_is_told_and_nothing_is_agreed_to() {
     for channel in CHANNELS {
         let (mut mall, order) = asked_back(channel).await;
-        let (url, mut told) = pager().await;
-        with_pager(&mut mall, &url);
+        let mut pager = Pager::of_pulls(&mut mall).await;
         mall.pull.approves_cancellations = false;
         for _ in 0..2 {
             mall.pull(channel).await;
             mall.pass(Duration::from_secs(60)).await;
         }
-        let text = told.recv().await.expect("an alert");
-        assert!(
-            text.contains("취소 요청") && text.contains(channel),
-            "{text}"
+        let line = mall.shop.dynamodb.lines(channel).remove(0);
+        let text = format!(
+            "[{channel}] 취소 요청: 주문 {}, 상품 mug. 발송 전이면 채널에서 승인하고, 이미 발송했으면 송장을 등록해 주세요. 취소가 확정되면 재고는 자동으로 돌아옵니다.",
+            line.order_no
         );
-        assert!(told.try_recv().is_err(), "{channel}: it is told once");
+        assert_eq!(pager.told(), [text], "it is told once");
         assert_eq!(mall.unsold(&Source::Pool).await, 17, "{channel} {order}");
         let kept = mall.shop.catalog.unconfirmed(channel, 10).await;
         assert!(kept.expect("answers").is_empty(), "{channel}");

@@ -99,6 +99,34 @@ async fn a_window_is_pulled_page_by_page_without_the_linked_marketplaces() {
 }
 
 #[tokio::test]
+async fn days_with_more_orders_than_a_list_shows_are_walked_to_their_end() {
+    let (fake, market) = fake().await;
+    let unlimited = json!({ "bucket": 1_000_000, "quota": 1_000_000 });
+    fake.does("settings", json!({ "cafe24": unlimited })).await;
+    let options = json!([{ "optionId": "P000000200A0", "name": "흰색", "stock": 50_000 }]);
+    fake.does(
+        "items",
+        json!({ "productId": "200", "name": "접시", "price": 9_900, "options": options }),
+    )
+    .await;
+    let line = json!([{ "productId": "200", "optionId": "P000000200A0", "quantity": 1 }]);
+    for _ in 0..2 {
+        fake.does("orders", json!({ "lines": line, "count": 7_700 }))
+            .await;
+        fake.does("clock", json!({ "advance_s": 600 })).await;
+        clock::put_ahead(Duration::from_secs(600));
+    }
+    let mut keys = BTreeSet::new();
+    for pulled in pulled(&*market, lately()).await {
+        match pulled {
+            Pulled::Line(line) => keys.insert(line.key),
+            Pulled::Unreadable { reason, .. } => panic!("unreadable: {reason}"),
+        };
+    }
+    assert_eq!(keys.len(), 15_400);
+}
+
+#[tokio::test]
 async fn a_line_is_read_with_its_amounts() {
     let (fake, market) = fake().await;
     let order = fake.order(&item(BLACK), 2).await;

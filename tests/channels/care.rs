@@ -16,11 +16,7 @@ use onepool::{
 use onepool_tests::CHANNELS;
 use serde_json::{Value, json};
 
-use crate::{
-    approvals::{pager, with_pager},
-    mall::Mall,
-    trouble::Away,
-};
+use crate::{alerts::Pager, mall::Mall, trouble::Away};
 
 fn shared() -> Value {
     json!({ "mode": "shared" })
@@ -289,6 +285,7 @@ async fn a_line_that_another_list_told_more_of_is_left_to_nobody() {
         since: clock::now(),
         raw: line.raw.clone(),
         line: Some(met_first),
+        version: 0,
     };
     let catalog = &mall.shop.catalog;
     assert!(catalog.quarantine("elevenst", &entry).await.expect("keeps"));
@@ -399,12 +396,11 @@ async fn a_listing_that_is_moved_to_another_item_knows_nothing_of_it() {
 #[tokio::test]
 async fn a_price_that_is_refused_holds_no_number_up_and_is_asked_for_once() {
     let mut mall = Mall::open(50, shared()).await;
-    let (pager, mut told) = pager().await;
-    with_pager(&mut mall, &pager);
+    let mut pager = Pager::of(&mut mall).await;
     // Coupang takes no more than double.
     mall.list("coupang", shared(), 30_000, "list").await;
     mall.deliver().await;
-    let alert = told.recv().await.expect("somebody is told");
+    let alert = pager.next().await;
     assert!(
         alert.contains("30000") && alert.contains("[coupang]"),
         "{alert}"
@@ -507,8 +503,7 @@ async fn a_pull_that_meets_an_open_circuit_comes_again_once_when_it_is_to_be_tri
 #[tokio::test]
 async fn a_channel_whose_setup_is_wrong_is_left_out_alone_and_told_of() {
     let mut mall = Mall::open(50, shared()).await;
-    let (pager, mut told) = pager().await;
-    with_pager(&mut mall, &pager);
+    let mut pager = Pager::of(&mut mall).await;
     let wrong = "credential access_key of channel coupang is missing";
     for ports in [&mut mall.pull.ports, &mut mall.push.ports] {
         ports.leave_out("coupang", wrong);
@@ -521,7 +516,7 @@ async fn a_channel_whose_setup_is_wrong_is_left_out_alone_and_told_of() {
         .filter(|(name, _)| *name != "coupang")
         .collect();
     assert!(others.iter().all(|(_, units)| *units == 47), "{others:?}");
-    let alert = told.recv().await.expect("somebody is told");
+    let alert = pager.next().await;
     assert!(alert.contains(wrong), "{alert}");
     let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
     let coupang = &channels["channels"][1];

@@ -1,16 +1,22 @@
 //! The 11st adapter against the fake. What 11st did is read from the fake's books.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use axum::{Router, extract::Path, routing::get};
 use marketplaces::Marketplaces;
 use onepool::{
     channel::{
         CancelReason, CancelWrite, Confirmation, Failure, ItemId, LineState, Marketplace, Pulled,
+        Window,
         quota::{Seen, Urgency},
     },
-    clock::Timestamp,
+    clock::{self, Timestamp},
 };
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::fake::{Fake, lately, line_of, lines, pulled, stock};
 
@@ -385,4 +391,56 @@ async fn a_gateways_page_in_place_of_a_stock_is_asked_for_again() {
         .await;
     let read = market.read_item(&white(), Urgency::Down).await;
     assert!(matches!(read, Err(Failure::Later { .. })), "{read:?}");
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_long_to_be_read_is_asked_for_in_halves() {
+    let mut fake = Fake::start(Marketplaces::elevenst).await;
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&read);
+    // In an hour there is more than sixteen megabytes of it.
+    let answer = move |Path((_, list, start, end)): Path<(String, String, String, String)>| {
+        let (start, end) = (minute(&start), minute(&end));
+        let is_long = end.since(start) > Duration::from_secs(40 * 60);
+        let body = if list == "complete" && is_long {
+            " ".repeat(17 * 1024 * 1024)
+        } else {
+            if list == "complete" {
+                seen.lock().expect("no panic").push((start, end));
+            }
+            r#"<ns2:orders xmlns:ns2="http://skt.tmall.business.openapi.spring.service.client.domain/"><ns2:result_code>0</ns2:result_code></ns2:orders>"#.to_owned()
+        };
+        async move { body }
+    };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    fake.base_url = format!("http://{}", listener.local_addr().expect("an address"));
+    let app = Router::new().route("/rest/{service}/{list}/{start}/{end}", get(answer));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let market = fake.adapter("elevenst", &[("api_key", API_KEY)]);
+    let window = Window {
+        from: clock::now().before(Duration::from_secs(3 * 3_600)),
+        to: clock::now(),
+    };
+    assert_eq!(pulled(&*market, window).await, []);
+    let read = read.lock().expect("no panic");
+    let (first, last) = (read[0], read[read.len() - 1]);
+    assert!(first.0 <= window.from && last.1 >= window.to, "{read:?}");
+    for pair in read.windows(2) {
+        assert!(pair[1].0 <= pair[0].1, "a gap: {pair:?}");
+    }
+    assert_eq!(read.len(), 6, "{read:?}");
+}
+
+/// `202611200958`, in Korea.
+fn minute(text: &str) -> Timestamp {
+    let (day, time) = text.split_at(8);
+    let text = format!(
+        "{}-{}-{}T{}:{}:00+09:00",
+        &day[..4],
+        &day[4..6],
+        &day[6..],
+        &time[..2],
+        &time[2..]
+    );
+    Timestamp::parse(&text).expect("a minute")
 }

@@ -21,7 +21,7 @@ use onepool::{
 use serde_json::{Value, json};
 
 /// More pages than any test has.
-const MOST_PAGES: usize = 100;
+const MOST_PAGES: usize = 1_000;
 
 /// Allows everything, and keeps what it was told.
 #[derive(Default)]

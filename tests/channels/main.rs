@@ -1,5 +1,6 @@
 //! Channels: what every marketplace is like, over real HTTP to its fake; what channels sell; and what they show.
 
+mod alerts;
 mod approvals;
 mod backlog;
 mod cafe24;
@@ -21,4 +22,5 @@ mod shares;
 mod shop;
 mod smartstore;
 mod sweep;
+mod tokens;
 mod trouble;

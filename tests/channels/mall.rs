@@ -131,17 +131,14 @@ impl Mall {
 
     /// The two functions ask the shop's own quota before they call this channel.
     pub(crate) fn govern(&mut self, channel: &'static str) {
-        let (marketplace, credentials) = credentials(channel, &self.refresh_token);
-        let tokens = Arc::new(InMemory::default());
+        let mut credentials = credentials(channel);
+        if channel == "ownstore" {
+            credentials.push(("refresh_token", &self.refresh_token));
+        }
+        let (url, tokens) = (&self.urls[channel], Arc::new(InMemory::default()));
         for ports in [&mut self.pull.ports, &mut self.push.ports] {
-            let setup = Setup {
-                channel: channel.to_owned(),
-                base_url: self.urls[channel].clone(),
-                credentials: credentials.clone(),
-                quota: Arc::new(self.shop.quota(channel)),
-                tokens: tokens.clone(),
-            };
-            ports.open(marketplace, setup).expect("it opens");
+            let quota = Arc::new(self.shop.quota(channel));
+            open(ports, channel, url, &credentials, (quota, &tokens));
         }
     }
 
@@ -318,6 +315,30 @@ impl Mall {
             .clone()
     }
 
+    /// The two functions are given other credentials of a channel.
+    pub(crate) fn reopen(&mut self, channel: &str, credentials: &[(&str, &str)]) {
+        let tokens = Arc::new(InMemory::default());
+        for ports in [&mut self.pull.ports, &mut self.push.ports] {
+            let terms = (Arc::new(Unlimited) as Arc<dyn Quota>, &tokens);
+            open(ports, channel, &self.urls[channel], credentials, terms);
+        }
+    }
+
+    /// What a person does whose credentials of a channel were revoked.
+    pub(crate) async fn renew(&mut self, channel: &str) {
+        let mut credentials = credentials(channel);
+        let token = if channel == "ownstore" {
+            let pair = self.does(channel, "actions/cafe24-tokens", json!({})).await;
+            pair["refresh_token"].as_str().expect("a token").to_owned()
+        } else {
+            String::new()
+        };
+        if channel == "ownstore" {
+            credentials.push(("refresh_token", &token));
+        }
+        self.reopen(channel, &credentials);
+    }
+
     /// What every marketplace shows.
     pub(crate) async fn all_show(&self) -> Vec<(&'static str, i64)> {
         let mut shown = Vec::new();
@@ -473,64 +494,78 @@ fn item(
     found.expect("one of the four")
 }
 
-/// Which marketplace a channel is, and what it is asked with.
-fn credentials(
-    channel: &'static str,
-    refresh_token: &str,
-) -> (&'static str, BTreeMap<String, Secret>) {
-    let (marketplace, credentials): (&str, Vec<(&str, &str)>) = match channel {
-        "smartstore" => (
-            channel,
-            vec![
-                ("client_id", "demo-app-id"),
-                ("client_secret", "$2a$04$N9qo8uLOickgx2ZMRZoMye"),
-            ],
-        ),
-        "coupang" => (
-            channel,
-            vec![
-                ("access_key", "demo-access-key"),
-                ("secret_key", "demo-secret-key"),
-                ("vendor_id", "A00012345"),
-                ("user_id", "wing-user"),
-            ],
-        ),
-        "elevenst" => (
-            channel,
-            vec![("api_key", "demo0000000000000000000000000000")],
-        ),
-        _ => (
-            "cafe24",
-            vec![
-                ("mall_id", "demomall"),
-                ("client_id", "demoClient"),
-                ("client_secret", "demoSecret"),
-                ("refresh_token", refresh_token),
-            ],
-        ),
-    };
-    let secrets = credentials
-        .into_iter()
-        .map(|(name, text)| (name.to_owned(), Secret::new(text)));
-    (marketplace, secrets.collect())
+/// What each channel lets us in with. The own store's first token is its mall's.
+pub(crate) fn credentials(channel: &str) -> Vec<(&'static str, &str)> {
+    match channel {
+        "smartstore" => vec![
+            ("client_id", "demo-app-id"),
+            ("client_secret", "$2a$04$N9qo8uLOickgx2ZMRZoMye"),
+        ],
+        "coupang" => vec![
+            ("access_key", "demo-access-key"),
+            ("secret_key", "demo-secret-key"),
+            ("vendor_id", "A00012345"),
+            ("user_id", "wing-user"),
+        ],
+        "elevenst" => vec![("api_key", "demo0000000000000000000000000000")],
+        _ => vec![
+            ("mall_id", "demomall"),
+            ("client_id", "demoClient"),
+            ("client_secret", "demoSecret"),
+        ],
+    }
+}
+
+/// What a channel lets nobody in with, any more.
+pub(crate) fn refused(channel: &str) -> Vec<(&'static str, &str)> {
+    let mut credentials = credentials(channel);
+    match channel {
+        "smartstore" => credentials[1].1 = "$2a$04$......................",
+        "coupang" => credentials[1].1 = "revoked-secret-key",
+        "elevenst" => credentials[0].1 = "revoked0000000000000000000000000",
+        _ => credentials.push(("refresh_token", "revoked")),
+    }
+    credentials
 }
 
 /// The same channels three times: as the two functions have them, and the office.
 fn ports(urls: &BTreeMap<&'static str, String>, refresh_token: &str) -> [Ports; 3] {
     let mut all = [(); 3].map(|()| Ports::default());
     for channel in CHANNELS {
-        let (marketplace, credentials) = credentials(channel, refresh_token);
+        let mut credentials = credentials(channel);
+        if channel == "ownstore" {
+            credentials.push(("refresh_token", refresh_token));
+        }
         let tokens = Arc::new(InMemory::default());
         for ports in &mut all {
-            let setup = Setup {
-                channel: channel.to_owned(),
-                base_url: urls[channel].clone(),
-                credentials: credentials.clone(),
-                quota: Arc::new(Unlimited),
-                tokens: tokens.clone(),
-            };
-            ports.open(marketplace, setup).expect("it opens");
+            let terms = (Arc::new(Unlimited) as Arc<dyn Quota>, &tokens);
+            open(ports, channel, &urls[channel], &credentials, terms);
         }
     }
     all
+}
+
+fn open(
+    ports: &mut Ports,
+    channel: &str,
+    url: &str,
+    credentials: &[(&str, &str)],
+    (quota, tokens): (Arc<dyn Quota>, &Arc<InMemory>),
+) {
+    let setup = Setup {
+        channel: channel.to_owned(),
+        base_url: url.to_owned(),
+        credentials: credentials
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), Secret::new(*text)))
+            .collect(),
+        quota,
+        tokens: tokens.clone(),
+    };
+    let marketplace = if channel == "ownstore" {
+        "cafe24"
+    } else {
+        channel
+    };
+    ports.open(marketplace, setup).expect("it opens");
 }

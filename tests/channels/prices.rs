@@ -6,10 +6,7 @@ use axum::http::Method;
 use onepool::channel::wake::SyncWake;
 use serde_json::{Value, json};
 
-use crate::{
-    approvals::{pager, with_pager},
-    mall::Mall,
-};
+use crate::{alerts::Pager, mall::Mall};
 
 async fn list_price(mall: &Mall, won: u64) -> Value {
     let product = json!({ "name": "머그", "list_price": won });
@@ -158,11 +155,10 @@ async fn a_discount_of_so_many_percent_is_made_up_for_at_once() {
 #[tokio::test]
 async fn a_discount_that_cannot_be_made_up_for_is_told_of() {
     let mut mall = promised_plate().await;
-    let (pager, mut told) = pager().await;
-    with_pager(&mut mall, &pager);
+    let mut pager = Pager::of(&mut mall).await;
     discount(&mall, 90).await;
     sweep(&mall).await;
-    let alert = told.recv().await.expect("somebody is told");
+    let alert = pager.next().await;
     assert!(alert.contains("12900"), "{alert}");
     assert!(mall.asks("smartstore").await < 30_000, "it is not tenfold");
 }

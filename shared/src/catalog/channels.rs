@@ -91,6 +91,9 @@ pub struct PullState {
     /// When its credentials expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_expire_at: Option<Timestamp>,
+    /// Up to which of the quarantined lines they were tried again; `None`: the next run begins with the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried_up_to: Option<String>,
     /// Which change of it this is.
     #[serde(default)]
     pub version: u64,
@@ -159,6 +162,46 @@ pub struct Quarantined {
     /// The line, if it could be read: it is imported once its item is listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<OrderLine>,
+    /// Which change of it this is; the first is 1.
+    #[serde(default)]
+    pub version: u64,
+}
+
+impl Quarantined {
+    /// It with what is told of it now. Lists do not all tell the same of a line: what this one leaves out stays as it was.
+    fn told(&self, now: &Self) -> Self {
+        let line = match (&self.line, &now.line) {
+            (None, Some(_)) => {
+                return Self {
+                    since: self.since,
+                    version: self.version,
+                    ..now.clone()
+                };
+            }
+            (kept, None) => kept.clone(),
+            (Some(kept), Some(told)) => Some(OrderLine {
+                item: if told.item.option.is_some() {
+                    told.item.clone()
+                } else {
+                    kept.item.clone()
+                },
+                ordered: told.ordered.max(kept.ordered),
+                cancelled: told.cancelled.max(kept.cancelled),
+                unit_price: if told.unit_price > 0 {
+                    told.unit_price
+                } else {
+                    kept.unit_price
+                },
+                paid_at: told.paid_at.or(kept.paid_at),
+                raw: kept.raw.clone(),
+                ..told.clone()
+            }),
+        };
+        Self {
+            line,
+            ..self.clone()
+        }
+    }
 }
 
 /// A line that the channel could not be told of.
@@ -497,17 +540,33 @@ impl Catalog {
         self.put(channel_key(channel, "push"), state).await
     }
 
-    /// Keeps what a channel said and cannot be imported, once.
+    /// Keeps what a channel said and cannot be imported. What is kept already learns what is told of it now: it may have been
+    /// cancelled since. Returns whether it is new.
     ///
     /// # Errors
-    /// DynamoDB did not do it, or did not say so; asking again is safe.
+    /// DynamoDB did not do it, or did not say so (asking again is safe), or somebody else was always faster.
     pub async fn quarantine(&self, channel: &str, entry: &Quarantined) -> Result<bool, Error> {
-        self.replace(
-            channel_key(channel, &format!("quarantine#{}", entry.key)),
-            entry,
-            None,
-        )
-        .await
+        let place = channel_key(channel, &format!("quarantine#{}", entry.key));
+        for _ in 0..MAX_TRIES {
+            let kept: Option<Quarantined> = self.get(place.clone()).await?;
+            let next = match &kept {
+                None => entry.clone(),
+                Some(kept) => kept.told(entry),
+            };
+            if kept.as_ref() == Some(&next) {
+                return Ok(false);
+            }
+            let version = kept.as_ref().map(|kept| kept.version);
+            let next = Quarantined {
+                version: version.unwrap_or(0) + 1,
+                ..next
+            };
+            let known = version.map(|version| ("version", AttributeValue::N(version.to_string())));
+            if self.replace(place.clone(), &next, known).await? {
+                return Ok(kept.is_none());
+            }
+        }
+        Err(Error::Conflict)
     }
 
     /// What is quarantined of a channel, some of it.
@@ -518,7 +577,30 @@ impl Catalog {
         self.some_of(channel, "quarantine#", most).await
     }
 
-    /// Lets go of something that was quarantined: it is imported.
+    /// What is quarantined of a channel, a page of it behind the entry with the key `after`; and the key that the next page begins behind.
+    ///
+    /// # Errors
+    /// DynamoDB did not answer, or an item cannot be read.
+    pub async fn quarantined_after(
+        &self,
+        channel: &str,
+        after: Option<&str>,
+        most: i32,
+    ) -> Result<(Vec<Quarantined>, Option<String>), Error> {
+        self.page_of(channel, "quarantine#", after, most).await
+    }
+
+    /// Whether this is quarantined.
+    ///
+    /// # Errors
+    /// DynamoDB did not answer, or the item cannot be read.
+    pub async fn is_quarantined(&self, channel: &str, key: &str) -> Result<bool, Error> {
+        let place = channel_key(channel, &format!("quarantine#{key}"));
+        let kept: Option<Quarantined> = self.get(place).await?;
+        Ok(kept.is_some())
+    }
+
+    /// Lets go of something that was quarantined: it is imported, or a person has seen to it.
     ///
     /// # Errors
     /// DynamoDB did not do it, or did not say so; asking again is safe.
@@ -559,7 +641,19 @@ impl Catalog {
         what: &str,
         most: i32,
     ) -> Result<Vec<T>, Error> {
-        let answer = self
+        let (found, _) = self.page_of(channel, what, None, most).await?;
+        Ok(found)
+    }
+
+    /// Entries of a channel behind `after`, as many as a query gives, and behind which the next ones are.
+    async fn page_of<T: serde::de::DeserializeOwned>(
+        &self,
+        channel: &str,
+        what: &str,
+        after: Option<&str>,
+        most: i32,
+    ) -> Result<(Vec<T>, Option<String>), Error> {
+        let mut query = self
             .aws
             .dynamodb()
             .await
@@ -568,12 +662,22 @@ impl Catalog {
             .key_condition_expression("pk = :channel AND begins_with(sk, :what)")
             .expression_attribute_values(":channel", text(format!("channel#{channel}")))
             .expression_attribute_values(":what", text(what))
-            .limit(most)
-            .send()
-            .await
-            .map_err(aws::failed("Query channel"))?;
+            // What a line was told a moment ago counts.
+            .consistent_read(true)
+            .limit(most);
+        if let Some(after) = after {
+            let last = channel_key(channel, &format!("{what}{after}"));
+            query = query.set_exclusive_start_key(Some(last));
+        }
+        let answer = query.send().await.map_err(aws::failed("Query channel"))?;
+        let next = answer
+            .last_evaluated_key
+            .as_ref()
+            .and_then(|key| key.get("sk")?.as_s().ok()?.strip_prefix(what))
+            .map(str::to_owned);
         let items = answer.items.unwrap_or_default();
-        items.into_iter().map(read).collect()
+        let found: Result<Vec<T>, Error> = items.into_iter().map(read).collect();
+        Ok((found?, next))
     }
 
     async fn remove(&self, place: Item) -> Result<(), Error> {

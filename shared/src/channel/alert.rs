@@ -12,6 +12,8 @@ use crate::{config::Secret, connection::Redis, id, keys::Keys};
 
 /// How long the same alert is not told again.
 const QUIET: Duration = Duration::from_secs(3_600);
+/// The same of what there are days for.
+const QUIET_DAY: Duration = Duration::from_secs(24 * 3_600);
 /// A webhook that does not answer does not hold up the work.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -67,10 +69,24 @@ pub enum Alert {
         /// Why it is not agreed to by itself: what the channel said; `None` if the shop decides each time.
         cause: Option<String>,
     },
-    /// Orders of an item that is no listing, or that cannot be read.
+    /// Orders of an item that is no listing: they wait for it.
+    Unlisted {
+        /// The channel's item.
+        item: String,
+    },
+    /// Orders that cannot be read, or cannot be meant: nothing becomes of them without a person.
     Quarantined {
         /// Why.
         reason: String,
+    },
+    /// A channel does not let us confirm an order.
+    Unconfirmed {
+        /// The channel's order.
+        order_no: String,
+        /// The product.
+        product: String,
+        /// What the channel said.
+        cause: String,
     },
     /// A listing costs less than its policy allows, and cannot be raised.
     BelowFloor {
@@ -95,8 +111,26 @@ impl Alert {
             Self::Refused { .. } => "refused",
             Self::PriceRefused { .. } => "price_refused",
             Self::CancelAsked { .. } => "cancel_asked",
+            Self::Unlisted { .. } => "unlisted",
             Self::Quarantined { .. } => "quarantined",
+            Self::Unconfirmed { .. } => "unconfirmed",
             Self::BelowFloor { .. } => "below_floor",
+        }
+    }
+
+    /// How long it is not told again if it stays the same.
+    const fn quiet(&self) -> Duration {
+        match self {
+            Self::Expiring { .. } => QUIET_DAY,
+            Self::Oversold { .. }
+            | Self::Credentials { .. }
+            | Self::Away { .. }
+            | Self::Refused { .. }
+            | Self::CancelAsked { .. }
+            | Self::Unlisted { .. }
+            | Self::Quarantined { .. }
+            | Self::Unconfirmed { .. }
+            | Self::BelowFloor { .. } => QUIET,
         }
     }
 
@@ -142,8 +176,18 @@ impl Alert {
                     "[{channel}] 취소 요청: 주문 {order_no}, 상품 {product}.{cause} 발송 전이면 채널에서 승인하고, 이미 발송했으면 송장을 등록해 주세요. 취소가 확정되면 재고는 자동으로 돌아옵니다."
                 )
             }
+            Self::Unlisted { item } => format!(
+                "[{channel}] 연결되지 않은 상품 {item}의 주문이 보관되었습니다. 상품 연결을 등록하면 다음 수집 때 자동으로 반영됩니다."
+            ),
             Self::Quarantined { reason } => format!(
-                "[{channel}] 처리할 수 없는 주문이 보관되었습니다 ({reason}). 상품 연결을 등록하면 다음 수집 때 자동으로 반영됩니다."
+                "[{channel}] 읽을 수 없는 주문이 보관되었습니다 ({reason}). 자동으로 반영되지 않으니, 채널 관리자 화면에서 주문을 확인하고 재고를 직접 조정해 주세요."
+            ),
+            Self::Unconfirmed {
+                order_no,
+                product,
+                cause,
+            } => format!(
+                "[{channel}] 주문 {order_no}, 상품 {product}의 발주 확인이 거절되었습니다 ({cause}). 재고에는 반영되었지만 다시 시도하지 않으니, 채널 관리자 화면에서 주문 상태를 보고 직접 발주 확인하거나 취소해 주세요."
             ),
             Self::BelowFloor {
                 product,
@@ -176,7 +220,7 @@ impl Alerts {
         }
     }
 
-    /// Tells an alert of a channel; to the webhook not more than once an hour if it is the same.
+    /// Tells an alert of a channel; to the webhook not more than once an hour if it is the same, or once a day if there are days for it.
     pub async fn tell(&self, channel: &str, alert: &Alert) {
         let text = alert.text(channel);
         // Over all channels as well: that is what alarms watch.
@@ -192,7 +236,7 @@ impl Alerts {
             .arg(1)
             .arg("NX")
             .arg("EX")
-            .arg(QUIET.as_secs());
+            .arg(alert.quiet().as_secs());
         let mut commands = redis::pipe();
         commands.add_command(command);
         // If Redis does not say, it is told once too often rather than never.

@@ -235,6 +235,23 @@ impl Caller {
         terms: Terms<'_>,
         build: impl FnOnce(&Client) -> RequestBuilder,
     ) -> Result<Answer, Failure> {
+        let answer = self.send_bounded(terms, build).await?;
+        answer.ok_or_else(|| {
+            terms
+                .effect
+                .lost(format!("more than {MAX_ANSWER_BYTES} bytes"))
+        })
+    }
+
+    /// As [`Caller::send`], but for an answer that is longer than what is read: `None`. Whoever asked for too much asks for less.
+    ///
+    /// # Errors
+    /// As [`Caller::send`].
+    pub async fn send_bounded(
+        &self,
+        terms: Terms<'_>,
+        build: impl FnOnce(&Client) -> RequestBuilder,
+    ) -> Result<Option<Answer>, Failure> {
         self.permit(terms).await?;
         let client = self.client().await?;
         let lost = |error: reqwest::Error| {
@@ -247,17 +264,15 @@ impl Caller {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(terms
-                    .effect
-                    .lost(format!("{status}: more than {MAX_ANSWER_BYTES} bytes")));
+                return Ok(None);
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer {
+        Ok(Some(Answer {
             status,
             headers,
             body,
-        })
+        }))
     }
 }
 

@@ -152,7 +152,7 @@ pub struct Resync {
 }
 
 impl Desk {
-    fn known(&self, channel: &str) -> Result<(), Error> {
+    pub(super) fn known(&self, channel: &str) -> Result<(), Error> {
         if self.channels.iter().any(|known| known == channel) {
             Ok(())
         } else {

@@ -43,6 +43,14 @@ pub(super) fn millisecond(moment: Timestamp) -> String {
     )
 }
 
+/// `2026-11-20T09:58:01+09:00`: the second that has begun.
+pub(super) fn second(moment: Timestamp) -> String {
+    written(
+        moment,
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+09:00"),
+    )
+}
+
 /// `2026-11-20`.
 pub(super) fn date(moment: Timestamp) -> String {
     written(moment, format_description!("[year]-[month]-[day]"))
@@ -87,6 +95,7 @@ mod tests {
         assert_eq!(minute(moment), "202611200858");
         assert_eq!(minute_of_day(moment), "2026-11-20T08:58");
         assert_eq!(millisecond(moment), "2026-11-20T08:58:59.999+09:00");
+        assert_eq!(second(moment), "2026-11-20T08:58:59+09:00");
         assert_eq!(date(moment), "2026-11-20");
     }
 }

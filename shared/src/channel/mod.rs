@@ -16,6 +16,7 @@ mod coupang;
 pub mod desk;
 mod elevenst;
 pub mod governor;
+pub mod kept;
 mod korea;
 mod lenient;
 pub mod listing;

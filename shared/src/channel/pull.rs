@@ -60,8 +60,10 @@ const HOT: Duration = Duration::from_secs(60);
 const MOST_UNITS: u32 = 10_000;
 /// The longest payload that is kept, in bytes; DynamoDB takes 400 KB an item.
 const LONGEST_RAW: usize = 64 * 1024;
-/// Quarantined lines that a run tries again.
+/// Quarantined lines that are tried again at once.
 const TRIED_AGAIN: i32 = 100;
+/// So often in one run; the next one goes on behind them.
+const TRIED_PAGES: usize = 10;
 /// Lines that are written down at the same time.
 const TOGETHER: usize = 8;
 /// A marketplace's clock may be this far from ours: farther away it takes no signature of ours.
@@ -278,8 +280,21 @@ impl Pull {
         port: &dyn Marketplace,
     ) -> Result<Result<Option<Duration>, Failure>, Error> {
         let deadline = Instant::now() + TIME;
-        let mut sold = self.try_quarantined_again(channel).await?;
         let mut state = self.catalog.pull_state(channel).await?;
+        let (mut sold, tried_up_to) = self
+            .try_quarantined_again(channel, state.tried_up_to.clone())
+            .boxed()
+            .await?;
+        if tried_up_to != state.tried_up_to {
+            let next = PullState {
+                tried_up_to,
+                ..state
+            };
+            let Some(written) = self.catalog.put_pull_state(channel, next).await? else {
+                return Err(Error::Conflict);
+            };
+            state = written;
+        }
         let started = clock::now();
         // What one confirmation takes is confirmed at once. More is a rush: it is kept in mind until everything that was sold is in
         // the ledger, because until then the other channels show units that are gone.
@@ -446,6 +461,8 @@ impl Pull {
                 .and_then(|product| offers.get(product)?.on(channel));
             let Some((listing, _)) = listing else {
                 if is_gone {
+                    // It may be kept since before it was cancelled: nothing is taken for it once its item is listed.
+                    self.catalog.release_quarantined(channel, &line.key).await?;
                     continue;
                 }
                 let reason = format!("no listing has item {}", item_name(&line.item));
@@ -581,32 +598,71 @@ impl Pull {
         raw: String,
         line: Option<OrderLine>,
     ) -> Result<(), Error> {
+        let alert = match &line {
+            Some(line) => Alert::Unlisted {
+                item: item_name(&line.item),
+            },
+            None => Alert::Quarantined {
+                reason: reason.clone(),
+            },
+        };
         let entry = Quarantined {
             key: key.unwrap_or_else(|| id::digest(&["unreadable", &raw], 16)),
-            reason: reason.clone(),
+            reason,
             since: clock::now(),
             raw: bounded(&raw),
             line: line.map(|line| OrderLine {
                 raw: bounded(&line.raw),
                 ..line
             }),
+            version: 0,
         };
         if self.catalog.quarantine(channel, &entry).await? {
-            self.alerts
-                .tell(channel, &Alert::Quarantined { reason })
-                .await;
+            self.alerts.tell(channel, &alert).await;
         }
         Ok(())
     }
 
-    /// Lines of items that nobody had listed are imported once somebody has. Returns whether some were.
-    async fn try_quarantined_again(&self, channel: &str) -> Result<bool, Error> {
-        let entries = self.catalog.quarantined(channel, TRIED_AGAIN).await?;
-        let lines: Vec<OrderLine> = entries.into_iter().filter_map(|entry| entry.line).collect();
-        if lines.is_empty() {
+    /// Lines of items that nobody had listed are imported once somebody has: some pages of what is kept, behind those that the run
+    /// before has tried. Returns whether some were imported, and behind which the next run goes on.
+    async fn try_quarantined_again(
+        &self,
+        channel: &str,
+        mut after: Option<String>,
+    ) -> Result<(bool, Option<String>), Error> {
+        let mut sold = false;
+        for _ in 0..TRIED_PAGES {
+            let (entries, next) = self
+                .catalog
+                .quarantined_after(channel, after.as_deref(), TRIED_AGAIN)
+                .await?;
+            sold |= self.try_again(channel, entries).boxed().await?;
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok((sold, after))
+    }
+
+    async fn try_again(&self, channel: &str, entries: Vec<Quarantined>) -> Result<bool, Error> {
+        if entries.is_empty() {
             return Ok(false);
         }
-        let keys: Vec<String> = lines.iter().map(|line| line.key.clone()).collect();
+        let ledger = &self.fence.ledger;
+        let keys: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+        // Another list may have told more of a line than the one it was met in first: then it is there, and newer than what is kept.
+        let mut there = ledger.lines(channel, &keys).await?;
+        let mut brought = Brought::default();
+        for record in &there {
+            brought.note(record.clone());
+        }
+        let known: BTreeSet<&str> = there.iter().map(|record| record.key.as_str()).collect();
+        let lines: Vec<OrderLine> = entries
+            .into_iter()
+            .filter_map(|entry| entry.line)
+            .filter(|line| !known.contains(line.key.as_str()))
+            .collect();
         let items: BTreeSet<ItemId> = lines.iter().map(|line| line.item.clone()).collect();
         let items: Vec<ItemId> = items.into_iter().collect();
         let products = self.catalog.products_of(channel, &items).await?;
@@ -614,12 +670,17 @@ impl Pull {
             .into_iter()
             .filter(|line| products.contains_key(&line.item))
             .collect();
-        let brought = self.import_lines(channel, listed).await?;
+        if !listed.is_empty() {
+            let imported = self.import_lines(channel, listed).await?;
+            brought.sold = imported.sold;
+            brought.unconfirmed.extend(imported.unconfirmed);
+            brought.asked.extend(imported.asked);
+            there = ledger.lines(channel, &keys).await?;
+        }
         let sold = brought.sold;
         // Their channel is told at the end of the pull that follows.
         self.keep_all_in_mind(channel, brought).await?;
-        // Another list may have told more of a line than the one it was met in first.
-        for record in self.fence.ledger.lines(channel, &keys).await? {
+        for record in there {
             self.catalog
                 .release_quarantined(channel, &record.key)
                 .await?;
@@ -730,11 +791,13 @@ impl Pull {
                 tracing::warn!(channel, line.key, reason, "a line is to be confirmed later");
                 return self.keep_in_mind(channel, line).await;
             }
-            Confirmation::Refused(reason) => {
-                let reason = format!("{}: {reason}", line.key);
-                self.alerts
-                    .tell(channel, &Alert::Quarantined { reason })
-                    .await;
+            Confirmation::Refused(cause) => {
+                let alert = Alert::Unconfirmed {
+                    order_no: line.order_no.clone(),
+                    product: line.product_id.to_string(),
+                    cause,
+                };
+                self.alerts.tell(channel, &alert).await;
             }
         }
         match known {

@@ -11,7 +11,7 @@ use axum::{
     },
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
-    routing::{get, patch, post, put},
+    routing::{delete, get, patch, post, put},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -23,7 +23,10 @@ use crate::{
         Request, Studio,
         trace::{CHANGES, MAX_CHANGES},
     },
-    channel::desk::Desk,
+    channel::{
+        desk::Desk,
+        kept::{KEPT, MOST_KEPT},
+    },
     error::{Error, Language},
     id::{BroadcastId, ProductId},
 };
@@ -54,6 +57,8 @@ pub fn router(api: StudioApi) -> Router {
         .route("/channels", get(channels))
         .route("/channels/{channel}/pull", post(pull))
         .route("/channels/{channel}/resync", post(resync))
+        .route("/channels/{channel}/quarantine", get(kept))
+        .route("/channels/{channel}/quarantine/{key}", delete(drop_kept))
         .route("/broadcasts", post(create_broadcast))
         .route("/broadcasts/{broadcast_id}", get(broadcast))
         .route("/broadcasts/{broadcast_id}/start", post(start))
@@ -170,6 +175,40 @@ async fn resync(
 struct ResyncQuery {
     #[serde(default)]
     dry_run: bool,
+}
+
+async fn kept(
+    State(api): Api,
+    Ids(channel): Ids<String>,
+    query: Result<Query<KeptQuery>, QueryRejection>,
+    call: Call,
+) -> Answer {
+    call.answer(StatusCode::OK, async {
+        call.caller.require(Role::Operator)?;
+        let Query(query) =
+            query.map_err(|_| Error::invalid("limit", format!("1..={MOST_KEPT}")))?;
+        let most = query.limit.unwrap_or(KEPT);
+        api.desk.kept(&channel, query.after.as_deref(), most).await
+    })
+    .await
+}
+
+/// The query of `GET /channels/{channel}/quarantine`.
+#[derive(Deserialize)]
+struct KeptQuery {
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn drop_kept(
+    State(api): Api,
+    Ids((channel, key)): Ids<(String, String)>,
+    call: Call,
+) -> Answer {
+    call.once(&api, &OPERATOR, Ok(()), async |_, ()| {
+        api.desk.drop_kept(&channel, &key).await
+    })
+    .await
 }
 
 async fn create_broadcast(State(api): Api, call: Call) -> Answer {

@@ -40,7 +40,22 @@ impl Calls {
         })
     }
 
-    /// A list of orders or claims.
+    /// A list of orders or claims; `None` if it is too long to be read.
+    pub(super) async fn list(
+        &self,
+        path: &str,
+        urgency: Urgency,
+    ) -> Result<Option<Vec<Row>>, Failure> {
+        let answer = self
+            .answer(Method::GET, path, None, Effect::Read, urgency)
+            .await?;
+        match answer {
+            Some(text) => wire::rows(&text).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same, of which more would be a mistake.
     pub(super) async fn orders(&self, path: &str, urgency: Urgency) -> Result<Vec<Row>, Failure> {
         wire::rows(
             &self
@@ -94,6 +109,19 @@ impl Calls {
         effect: Effect,
         urgency: Urgency,
     ) -> Result<String, Failure> {
+        let answer = self.answer(method, path, body, effect, urgency).await?;
+        answer.ok_or_else(|| effect.lost("an answer too long to be read"))
+    }
+
+    /// `None` if the answer is too long to be read.
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        effect: Effect,
+        urgency: Urgency,
+    ) -> Result<Option<String>, Failure> {
         let terms = Terms {
             bucket: BUCKET,
             rate: RATE,
@@ -103,7 +131,7 @@ impl Calls {
         let url = self.caller.url(path);
         let answer = self
             .caller
-            .send(terms, |client| {
+            .send_bounded(terms, |client| {
                 let request = client
                     .request(method, url)
                     .header("openapikey", self.api_key.clone())
@@ -114,11 +142,14 @@ impl Calls {
                 }
             })
             .await?;
+        let Some(answer) = answer else {
+            return Ok(None);
+        };
         self.caller.check_rate(BUCKET, &answer, PAUSE).await?;
         // Nearly everything comes with 200, so another status is of what stands before the API.
         if !answer.status.is_success() {
             return Err(effect.failure(answer.status, answer.status.to_string()));
         }
-        Ok(wire::decode(&answer.body))
+        Ok(Some(wire::decode(&answer.body)))
     }
 }

@@ -1,5 +1,5 @@
 //! Walks a window: every list of it, slice by slice. A list has no pages: it returns all of its window at once, so a slice is what
-//! bounds how much is in memory. How the lines of a slice stand is looked up for some orders at a time, because that takes calls:
+//! bounds how much is in memory. One whose list is too long to be read is halved until it is not. How the lines of a slice stand is looked up for some orders at a time, because that takes calls:
 //! a slice with many is asked for again, and gone on with behind the last of them.
 //!
 //! A line only moves forward through the lists, and they are asked in that order: one that moves meanwhile is met again, not missed.
@@ -80,6 +80,8 @@ impl List {
 struct At<'a> {
     list: usize,
     slice: u32,
+    /// How often slices are halved here.
+    halved: u32,
     after: Option<&'a str>,
 }
 
@@ -89,36 +91,91 @@ impl<'a> At<'a> {
             return Some(Self {
                 list: 0,
                 slice: 0,
+                halved: 0,
                 after: None,
             });
         };
         let mut parts = page.splitn(3, '.');
+        let list = parts.next()?.parse().ok()?;
+        let slice = parts.next()?;
+        let (slice, halved) = match slice.split_once(':') {
+            None => (slice, 0),
+            Some((slice, halved)) => (slice, halved.parse().ok()?),
+        };
         Some(Self {
-            list: parts.next()?.parse().ok()?,
-            slice: parts.next()?.parse().ok()?,
+            list,
+            slice: slice.parse().ok()?,
+            halved,
             after: parts.next(),
         })
     }
 
+    fn written(self) -> String {
+        let Self {
+            list,
+            slice,
+            halved,
+            after,
+        } = self;
+        let halved = match halved {
+            0 => String::new(),
+            halved => format!(":{halved}"),
+        };
+        let after = after.map_or_else(String::new, |after| format!(".{after}"));
+        format!("{list}.{slice}{halved}{after}")
+    }
+
+    /// How long its slice is.
+    fn length(self, list: List) -> Option<Duration> {
+        list.slice().checked_div(2_u32.checked_pow(self.halved)?)
+    }
+
     /// The slice of the window that this is, and whether it is the last of its list.
     fn slice_of(self, list: List, window: Window) -> Option<(Window, bool)> {
-        let from = window.from + list.slice().checked_mul(self.slice)?;
-        let to = (from + list.slice()).min(window.to);
+        let length = self.length(list)?;
+        let from = window.from + length.checked_mul(self.slice)?;
+        let to = (from + length).min(window.to);
         (from <= window.to).then_some((Window { from, to }, to == window.to))
     }
 
     fn next(self, was_last_slice: bool) -> Option<String> {
-        let (list, slice) = if was_last_slice {
-            (self.list + 1, 0)
-        } else {
-            (self.list, self.slice + 1)
+        let mut next = Self {
+            slice: self.slice + 1,
+            after: None,
+            ..self
         };
-        (list < List::ALL.len()).then(|| format!("{list}.{slice}"))
+        if was_last_slice {
+            next.list += 1;
+            (next.slice, next.halved) = (0, 0);
+        }
+        // Both halves are done: what follows is as long as they were together.
+        while next.halved > 0 && next.slice.is_multiple_of(2) {
+            next.slice /= 2;
+            next.halved -= 1;
+        }
+        (next.list < List::ALL.len()).then(|| next.written())
     }
 
     /// The rest of the slice, behind this order.
     fn rest(self, last: &str) -> String {
-        format!("{}.{}.{last}", self.list, self.slice)
+        At {
+            after: Some(last),
+            ..self
+        }
+        .written()
+    }
+
+    /// The first half of the slice; `None` if it is too short to have any. What was looked up of it is known by its lines.
+    fn half(self, list: List) -> Option<String> {
+        let is_long = self.length(list)? >= MINUTE * 2;
+        let slice = self.slice.checked_mul(2)?;
+        let half = Self {
+            slice,
+            halved: self.halved + 1,
+            after: None,
+            ..self
+        };
+        is_long.then(|| half.written())
     }
 
     /// Takes what belongs to this page of the slice's rows. Returns its orders, and whether there are more behind them.
@@ -154,7 +211,16 @@ pub(super) async fn page(
     let at = At::parse(page).ok_or_else(unknown)?;
     let list = *List::ALL.get(at.list).ok_or_else(unknown)?;
     let (slice, is_last) = at.slice_of(list, window).ok_or_else(unknown)?;
-    let mut rows = calls.orders(&list.path(slice), urgency).await?;
+    let Some(mut rows) = calls.list(&list.path(slice), urgency).await? else {
+        let half = at.half(list).ok_or_else(|| Failure::Later {
+            reason: "a minute with more orders than can be read".to_owned(),
+            after: None,
+        })?;
+        return Ok(Page {
+            lines: Vec::new(),
+            next: Some(half),
+        });
+    };
     let (orders, is_cut) = at.cut(&mut rows);
     let numbers: Vec<&str> = orders.iter().map(String::as_str).collect();
     let standings = lookup::standings(calls, &numbers, urgency).await?;
@@ -400,12 +466,42 @@ mod tests {
                 "/rest/claimservice/canceledorders/202611200958/202611201231",
             ]
         );
-        for odd in ["", "x.1", "0", "9.0"] {
+        for odd in ["", "x.1", "0", "9.0", "0.1:", "0.:1"] {
             assert!(
                 At::parse(Some(odd)).is_none_or(|at| at.list >= List::ALL.len()),
                 "{odd}"
             );
         }
+    }
+
+    #[test]
+    fn a_slice_that_is_too_long_to_be_read_is_halved_and_what_follows_is_whole_again() {
+        let window = Window {
+            from: at("2026-11-20T08:00:00+09:00"),
+            to: at("2026-11-20T12:00:00+09:00"),
+        };
+        let (mut page, mut read) = ("0.0".to_owned(), Vec::new());
+        loop {
+            let at = At::parse(Some(&page)).expect("a page");
+            assert_eq!(at.written(), page);
+            let (slice, is_last) = at.slice_of(List::Paid, window).expect("in the window");
+            // Between eight and nine there are more than fit into an hour.
+            let minutes = slice.to.since(slice.from).as_secs() / 60;
+            let next = if slice.from < window.from + SLICE / 2 && minutes > 30 {
+                at.half(List::Paid)
+            } else {
+                read.push(minutes);
+                at.next(is_last)
+            };
+            page = next.expect("another list follows");
+            if page == "1.0" {
+                break;
+            }
+        }
+        assert_eq!(read, [30, 30, 60, 120]);
+        let shortest = At::parse(Some("0.0:6")).expect("a page");
+        assert_eq!(shortest.half(List::Paid), None, "it is no two minutes");
+        assert_eq!(shortest.next(false).as_deref(), Some("0.1:6"));
     }
 
     #[test]
