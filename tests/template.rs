@@ -39,7 +39,11 @@ impl Template {
         let default = |name: &str| match &self.parameters[name]["Default"] {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
-            other => panic!("{name} has no default: {other:?}"),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Sequence(_)
+            | Value::Mapping(_)
+            | Value::Tagged(_) => panic!("{name} has no default"),
         };
         match value {
             Value::Null => String::new(),
@@ -57,7 +61,11 @@ impl Template {
                 }
                 text
             }
-            other => panic!("expected a text, not {other:?}"),
+            Value::Bool(_)
+            | Value::Number(_)
+            | Value::Sequence(_)
+            | Value::Mapping(_)
+            | Value::Tagged(_) => panic!("expected a text, not {value:?}"),
         }
     }
 
@@ -350,7 +358,11 @@ fn every_schedule_is_there_and_says_what_its_function_reads() {
                     assert!(yes == "ENABLED" && no == "DISABLED", "{name} {input}");
                     format!(" if {}", condition.as_str().expect("a condition"))
                 }
-                other => panic!("{name} {input}: {other:?}"),
+                Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Sequence(_)
+                | Value::Mapping(_) => panic!("{name} {input}: always or never"),
             };
             let rate = template.text(&schedule["ScheduleExpression"]);
             schedules.push(format!("{name} {rate}{when}: {input}"));

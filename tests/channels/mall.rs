@@ -17,7 +17,7 @@ use onepool::{
         call::Setup,
         pull::Pull,
         push::Push,
-        quota::Unlimited,
+        quota::{Quota, Unlimited},
         token::InMemory,
         wake::{PullWake, SyncWake},
     },

@@ -7,9 +7,9 @@ use onepool::{
     clock::{self, Timestamp},
     room::{Ask, Claim, Claimed, Last, pump::LEASE},
 };
-use onepool_tests::{Shop, Viewer};
+use onepool_tests::{Fault, Shop, Viewer};
 
-use crate::steps::{LEASE_OVER, Screen, chatter, chatter_at, shard, wake, woken};
+use crate::steps::{LEASE_OVER, Screen, chatter, chatter_at, eventually, shard, wake, woken};
 
 /// A pump asks for its next frame, or to end if there is none.
 fn ask<'a>(token: &'a str, sent: Option<&Claimed>, end: bool, now: Timestamp) -> Ask<'a> {
@@ -135,4 +135,34 @@ async fn a_lease_is_renewed_for_who_has_it_and_for_nobody_else() {
     assert!(lease("b", now + second * 6).await);
     assert!(!renew("a", now + second * 9).await, "taken back");
     assert!(renew("b", now + second * 9).await);
+}
+
+#[tokio::test]
+async fn a_shift_that_is_over_while_somebody_is_behind_is_handed_over() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    Viewer::join(&shop, &show, "u1", "slow").await;
+    Viewer::join(&shop, &show, "u2", "c2").await;
+    shop.pump().await;
+    let (mut slow, mut other) = (Screen::of("slow"), Screen::of("c2"));
+    slow.chats(&shop);
+    other.chats(&shop);
+    let _w = woken(&shop);
+    shop.wire
+        .fail("PostToConnection slow", Fault::Refused(429), 15);
+    chatter(&shop, &show, "1").await;
+    let _w = woken(&shop);
+    let over = async {
+        eventually("heard", || other.chats(&shop).len() == 1).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        clock::put_ahead(Duration::from_secs(46));
+    };
+    let (ended, ()) = tokio::join!(shop.pump.run(wake(&show, 0)), over);
+    ended.expect("ends");
+    shop.wire.calm();
+    for _ in 0..5 {
+        clock::put_ahead(Duration::from_secs(5));
+        shop.pump().await;
+    }
+    assert_eq!(slow.chats(&shop), ["1"]);
 }

@@ -168,3 +168,21 @@ async fn who_may_be_in_too_many_places_is_sent_away() {
         assert_eq!(shown, expected, "{ends} places");
     }
 }
+
+#[tokio::test]
+async fn who_takes_nothing_is_sent_away_from_a_quiet_room_too() {
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let slow: Vec<String> = (0..11).map(|n| format!("slow-{n}")).collect();
+    let others: Vec<String> = (0..109).map(|n| format!("other-{n}")).collect();
+    join_all(&shop, &show, &slow).await;
+    join_all(&shop, &show, &others).await;
+    shop.pump().await;
+    for one in &slow {
+        shop.wire
+            .fail(&format!("PostToConnection {one}"), Fault::Refused(429), 40);
+    }
+    chatter(&shop, &show, "1").await;
+    shop.pump().await;
+    assert_eq!(shop.wire.take_closed().len(), 11);
+}

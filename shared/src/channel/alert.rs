@@ -126,6 +126,7 @@ impl Alert {
             | Self::Credentials { .. }
             | Self::Away { .. }
             | Self::Refused { .. }
+            | Self::PriceRefused { .. }
             | Self::CancelAsked { .. }
             | Self::Unlisted { .. }
             | Self::Quarantined { .. }

@@ -389,8 +389,7 @@ impl<'a> Crowd<'a> {
     /// what they missed.
     pub(super) fn settle(&mut self) -> (Vec<String>, Vec<String>) {
         let refused = std::mem::take(&mut self.refused);
-        let posted = std::mem::take(&mut self.posted);
-        let throttled = refused.len() > THROTTLED && refused.len() * 10 > posted;
+        let throttled = refused.len() > THROTTLED && refused.len() * 10 > self.viewers.len();
         let mut too_slow = Vec::new();
         for connection in refused {
             let Some(viewer) = self.viewers.get_mut(&connection) else {

@@ -165,7 +165,9 @@ impl Shift<'_> {
             let over = now.since(started) >= SHIFT;
             let idle = (self.busy_at).is_none_or(|busy_at| now.since(busy_at) >= IDLE);
             let pending = (self.last).is_some_and(|last| self.crowd.is_behind(last.head));
-            let Some(frame) = self.claim(now, over || (idle && !pending)).await? else {
+            // Nobody ends before knowing the viewers: some may be behind.
+            let end = self.last.is_some() && !pending && (over || idle);
+            let Some(frame) = self.claim(now, end).await? else {
                 return Ok(());
             };
             if over {
@@ -245,7 +247,8 @@ impl Shift<'_> {
             // Who registered since the claim gets the frame, too.
             viewers_version = viewers_version.max(latest);
         }
-        if is_other || frame.is_news() {
+        let is_behind = known.is_none() && self.crowd.is_behind(frame.head);
+        if frame.is_news() || is_behind || (is_other && known.is_some()) {
             self.busy_at = Some(now);
         }
         self.last = Some(Last {
