@@ -29,6 +29,8 @@ const TURN: Duration = Duration::from_millis(20);
 /// The example of RFC 6455, and what it must be answered: a handshake proves nothing here that needs a random key.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+/// The kind of a frame that closes.
+const CLOSE: u8 = 0x88;
 /// Who leaves in order to come back does so after this, so that there is something to come back to.
 const FIRST_LEAVES_AFTER: Duration = Duration::from_secs(1);
 
@@ -272,7 +274,13 @@ impl Crowd {
                 &held[..]
             };
             let mut rest = bytes;
-            while let Some((text, after)) = frame(rest)? {
+            let sent_away = loop {
+                if rest.first() == Some(&CLOSE) {
+                    break true;
+                }
+                let Some((text, after)) = frame(rest)? else {
+                    break false;
+                };
                 rest = after;
                 let anew = self
                     .seen
@@ -282,6 +290,10 @@ impl Crowd {
                     self.anew += u64::from(anew);
                     self.back_at = Some(Instant::now());
                 }
+            };
+            if sent_away {
+                // Too slow, or so it was said of them: they come back, as the client does.
+                return self.leave_and_come_back(place);
             }
             viewer.received = rest.to_vec();
             if length < self.scratch.len() {
