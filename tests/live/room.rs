@@ -341,16 +341,12 @@ async fn a_pump_that_dies_is_replaced_and_nobody_misses_anything() {
     assert_eq!(chats, [&json!("1"), &json!("2")]);
 }
 
-#[tokio::test]
-async fn a_pump_that_dies_in_a_long_round_has_called_its_successor() {
-    /// More than are posted to at once.
-    const VIEWERS: usize = 60;
-    let shop = Shop::open().await;
-    let show = shop.show(120, 100, None).await;
+/// So many viewers who have joined and read what there was.
+async fn seated<'a>(shop: &'a Shop, show: &Show, count: usize) -> Vec<Viewer<'a>> {
     let mut viewers = Vec::new();
-    for number in 0..VIEWERS {
+    for number in 0..count {
         let (user, connection) = (format!("u{number}"), format!("c{number}"));
-        let viewer = Viewer::connect(&shop, &show, &user, &connection).await;
+        let viewer = Viewer::connect(shop, show, &user, &connection).await;
         viewer.send(json!({ "type": "join" })).await;
         viewers.push(viewer);
     }
@@ -358,6 +354,16 @@ async fn a_pump_that_dies_in_a_long_round_has_called_its_successor() {
     for viewer in &mut viewers {
         viewer.read();
     }
+    viewers
+}
+
+#[tokio::test]
+async fn a_pump_that_dies_in_a_long_round_has_called_its_successor() {
+    /// More than are posted to at once.
+    const VIEWERS: usize = 60;
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let viewers = seated(&shop, &show, VIEWERS).await;
     chatter(&shop, &show, "1").await;
     let wake = shop.wire.take_messages("wakes").pop().expect("a wake");
     shop.wire.hold_posts(0);
@@ -393,17 +399,7 @@ async fn what_happens_while_a_frame_goes_round_goes_along_with_it() {
     const VIEWERS: usize = 200;
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
-    let mut viewers = Vec::new();
-    for number in 0..VIEWERS {
-        let (user, connection) = (format!("u{number}"), format!("c{number}"));
-        let viewer = Viewer::connect(&shop, &show, &user, &connection).await;
-        viewer.send(json!({ "type": "join" })).await;
-        viewers.push(viewer);
-    }
-    shop.pump().await;
-    for viewer in &mut viewers {
-        viewer.read();
-    }
+    let mut viewers = seated(&shop, &show, VIEWERS).await;
     let before = shop.wire.calls("PostToConnection");
     let posts = || shop.wire.calls("PostToConnection") - before;
     shop.wire.hold_posts(0);
