@@ -271,8 +271,6 @@ pub fn ws_connections() -> Result<Sockets, Error> {
         fence: parts.fence()?,
         tokens: tokens()?,
         post: parts.post()?,
-        redis: parts.redis.clone(),
-        keys: parts.keys.clone(),
     })
 }
 

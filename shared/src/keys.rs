@@ -61,6 +61,12 @@ impl Keys {
         format!("{}:viewers:{broadcast}:{shard}", self.tag)
     }
 
+    /// List: who came into a shard, with what the viewers have of them, and who went; one a viewers version, the latest.
+    #[must_use]
+    pub fn changes(&self, broadcast: &BroadcastId, shard: u8) -> String {
+        format!("{}:changes:{broadcast}:{shard}", self.tag)
+    }
+
     /// Hash: everybody in a room, by user, with how many connections they have.
     #[must_use]
     pub fn people(&self, broadcast: &BroadcastId) -> String {
@@ -91,10 +97,10 @@ impl Keys {
         format!("{}:liked:{broadcast}:{user}", self.tag)
     }
 
-    /// String: who is behind a WebSocket connection and in which room.
+    /// Hash: who is behind a WebSocket connection and in which room. Its fields are in `room/connection.rs`.
     #[must_use]
-    pub fn connection(&self, connection_id: &str) -> String {
-        format!("{}:connection:{connection_id}", self.tag)
+    pub fn socket(&self, connection_id: &str) -> String {
+        format!("{}:socket:{connection_id}", self.tag)
     }
 
     /// Products whose units moved outside the broadcasts: their listings are to be looked at.
@@ -231,8 +237,9 @@ mod tests {
         assert_eq!(keys.room(&broadcast), "{demo}:room:b1");
         assert_eq!(keys.log(&broadcast), "{demo}:log:b1");
         assert_eq!(keys.viewers(&broadcast, 3), "{demo}:viewers:b1:3");
+        assert_eq!(keys.changes(&broadcast, 3), "{demo}:changes:b1:3");
         assert_eq!(keys.people(&broadcast), "{demo}:people:b1");
-        assert_eq!(keys.connection("abc="), "{demo}:connection:abc=");
+        assert_eq!(keys.socket("abc="), "{demo}:socket:abc=");
         let user: UserId = "{u}:1".parse().expect("a user id");
         assert_eq!(keys.moderation(&broadcast), "{demo}:moderation:b1");
         assert_eq!(keys.person(&broadcast, &user), "{demo}:person:b1:{u}:1");

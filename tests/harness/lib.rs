@@ -15,7 +15,7 @@ mod wire;
 pub use asyncapi::AsyncApi;
 pub use crash::crash_after;
 pub use dynamodb::DynamoDb;
-pub use redis_server::RedisServer;
+pub use redis_server::{Monitor, RedisServer};
 pub use shop::{CHANNELS, Shop, Show, billing_key};
 pub use stack::{PATIENCE, Stack, onepool_live, wait_for};
 pub use viewer::Viewer;

@@ -1,7 +1,8 @@
 //! A redis-server of one's own: loopback, a free port, nothing kept.
 
-use std::{ops::Range, process::Stdio, time::Duration};
+use std::{ops::Range, pin::Pin, process::Stdio, time::Duration};
 
+use futures::{Stream, StreamExt};
 use onepool::{config::Secret, connection::Redis};
 use redis::AsyncConnectionConfig;
 use tokio::process::{Child, Command};
@@ -136,6 +137,16 @@ impl RedisServer {
         answer.expect("the server takes the command");
     }
 
+    /// From now on, every command that the server does.
+    pub async fn monitor(&self) -> Monitor {
+        let client = redis::Client::open(self.url()).expect("a redis URL");
+        let monitor = client.get_async_monitor().await.expect("answers");
+        Monitor {
+            told: Box::pin(monitor.into_on_message()),
+            server: self.plain().await,
+        }
+    }
+
     /// All keys as they are now: what a replica has at this moment.
     pub async fn copy(&self) -> Copy {
         let mut connection = self.plain().await;
@@ -192,6 +203,31 @@ impl RedisServer {
             .get_multiplexed_async_connection_with_config(&patient)
             .await
             .expect("the server answers")
+    }
+}
+
+/// What a server does.
+pub struct Monitor {
+    told: Pin<Box<dyn Stream<Item = String> + Send>>,
+    server: redis::aio::MultiplexedConnection,
+}
+
+impl Monitor {
+    /// The commands since it was last asked, as `MONITOR` writes them: `<time> [<db> <client, or "lua">] "<word>" ...`.
+    pub async fn commands(&mut self) -> Vec<String> {
+        let mark = format!("{:016x}", fastrand::u64(..));
+        let mut ping = redis::cmd("ECHO");
+        let echoed: redis::RedisResult<String> =
+            ping.arg(&mark).query_async(&mut self.server).await;
+        echoed.expect("the server answers");
+        let mut commands = Vec::new();
+        while let Some(command) = self.told.next().await {
+            if command.contains(&mark) {
+                return commands;
+            }
+            commands.push(command);
+        }
+        panic!("the server ended");
     }
 }
 

@@ -224,8 +224,6 @@ impl Shop {
                 fence: fence.clone(),
                 tokens: tokens.clone(),
                 post: post(),
-                redis: connection.clone(),
-                keys: keys.clone(),
             },
             studio: Router::new(),
             catalog,

@@ -2,6 +2,7 @@
 //! killed. Over a real Redis, a DynamoDB emulator and a gateway that keeps what is posted.
 
 mod chat;
+mod cost;
 mod join;
 mod memory;
 mod moderation;

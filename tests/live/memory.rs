@@ -27,6 +27,7 @@ async fn length(shop: &Shop, show: &Show) -> u64 {
 async fn the_log_keeps_two_minutes_and_is_cut_behind_them() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
+    let viewer = "u1".parse().expect("a user id");
     let began = clock::now();
     let turns_away = AWAY.as_secs() / TURN.as_secs();
     // After each turn, the last sequence number.
@@ -43,7 +44,7 @@ async fn the_log_keeps_two_minutes_and_is_cut_behind_them() {
 
         let away = turn.min(turns_away);
         let seen = heads[usize::try_from(turn - away).expect("is small")];
-        let resumed = shop.rooms.resume(&show.broadcast, seen).await;
+        let resumed = shop.rooms.resume(&show.broadcast, &viewer, seen).await;
         let (head, missed) = (resumed.expect("answers"))
             .unwrap_or_else(|| panic!("turn {turn}: away for two minutes, and forgotten"));
         assert_eq!(Some(&head), heads.last());
@@ -63,6 +64,6 @@ async fn the_log_keeps_two_minutes_and_is_cut_behind_them() {
     let most = (130 + 13 + TURN.as_secs()) / TURN.as_secs() * CHATS + CHATS + 100;
     let left = length(&shop, &show).await;
     assert!(left <= most, "{left} events of {} are left", TURNS * CHATS);
-    let first = shop.rooms.resume(&show.broadcast, heads[0]).await;
+    let first = shop.rooms.resume(&show.broadcast, &viewer, heads[0]).await;
     assert_eq!(first.expect("answers"), None);
 }

@@ -942,11 +942,12 @@ async fn a_register_whose_answer_was_lost_wakes_when_it_is_repeated() {
     let shop = Shop::open().await;
     let show = shop.show(120, 100, None).await;
     let user = "u1".parse().expect("an id");
+    Viewer::connect(&shop, &show, "u1", "c1").await;
     let later = clock::now() + Duration::from_secs(60);
     let _of_the_show = shop.wire.take_messages("wakes");
     for wakes in [1, 1] {
         shop.rooms
-            .register(&show.broadcast, "c1", &user, 0, None, later)
+            .register(&show.broadcast, "c1", &user, 0, later)
             .await
             .expect("registers");
         assert_eq!(shop.wire.take_messages("wakes").len(), wakes);

@@ -13,6 +13,8 @@ use crate::steps::{LEASE_OVER, Screen, chatter, chatter_at, join_all, shard, wak
 const SIZE: u64 = 3;
 /// Shards the room may have.
 const MOST: u64 = 4;
+/// Comings and goings of a shard that are kept.
+const KEPT: u64 = 4;
 
 /// A room as the scripts know it, with small shards.
 struct Room {
@@ -29,13 +31,26 @@ impl Room {
         }
     }
 
+    /// This connection is let in.
+    async fn let_in(&mut self, connection: &str) {
+        let mut write = redis::pipe();
+        write.hset(socket(connection), "who", "{}").ignore();
+        let () = write.query_async(&mut self.redis).await.expect("answers");
+    }
+
+    /// The shard that this connection is in from now on, which was let in.
+    async fn join(&mut self, connection: &str) -> i64 {
+        self.let_in(connection).await;
+        self.register(connection).await
+    }
+
     /// The shard that this connection is in from now on.
-    async fn register(&mut self, connection: &str, joined: &str) -> u64 {
+    async fn register(&mut self, connection: &str) -> i64 {
         let script = redis::Script::new(include_str!("../../shared/src/room/register.lua"));
         let mut call = script.key("{demo}:room:b1");
-        call.key("{demo}:people:b1");
+        call.key("{demo}:people:b1").key(socket(connection));
         for shard in 0..MOST {
-            call.key(viewers("b1", shard));
+            call.key(viewers("b1", shard)).key(changes(shard));
         }
         let answer = call
             .arg(1_000_000) // now
@@ -44,10 +59,11 @@ impl Room {
             .arg(connection)
             .arg(7) // cursor
             .arg(format!("u-{connection}"))
-            .arg(joined)
+            .arg(KEPT)
+            .arg(60_000) // ms that a connection lives
             .invoke_async(&mut self.redis)
             .await;
-        let (shard, _wake): (u64, u64) = answer.expect("answers");
+        let (shard, _wake): (i64, u64) = answer.expect("answers");
         shard
     }
 
@@ -56,7 +72,9 @@ impl Room {
             .key("{demo}:room:b1")
             .key(viewers("b1", shard))
             .key("{demo}:people:b1")
+            .key(changes(shard))
             .arg(shard)
+            .arg(KEPT)
             .arg(connection)
             .invoke_async(&mut self.redis)
             .await
@@ -79,6 +97,14 @@ impl Room {
     }
 }
 
+fn socket(connection: &str) -> String {
+    format!("{{demo}}:socket:{connection}")
+}
+
+fn changes(shard: u64) -> String {
+    format!("{{demo}}:changes:b1:{shard}")
+}
+
 fn viewers(broadcast: &str, shard: u64) -> String {
     format!("{{demo}}:viewers:{broadcast}:{shard}")
 }
@@ -88,12 +114,12 @@ async fn a_room_grows_a_shard_at_a_time_and_newcomers_go_where_there_are_fewest(
     let mut room = Room::open().await;
     let mut shards = Vec::new();
     for number in 0..SIZE * MOST {
-        shards.push(room.register(&format!("c{number}"), "").await);
+        shards.push(room.join(&format!("c{number}")).await);
     }
     assert_eq!(shards, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]);
     // There is no fifth: all grow alike.
     for number in 12..16 {
-        shards.push(room.register(&format!("c{number}"), "").await);
+        shards.push(room.join(&format!("c{number}")).await);
     }
     assert_eq!(shards[12..], [0, 1, 2, 3]);
     assert_eq!(room.sizes().await, [4, 4, 4, 4]);
@@ -105,7 +131,7 @@ async fn a_room_grows_a_shard_at_a_time_and_newcomers_go_where_there_are_fewest(
     assert_eq!(room.sizes().await, [4, 3, 2, 4]);
     for expected in [2, 1, 2] {
         let newcomer = format!("d{}", fastrand::u64(..));
-        assert_eq!(room.register(&newcomer, "").await, expected);
+        assert_eq!(room.join(&newcomer).await, expected);
     }
     assert_eq!(room.sizes().await, [4, 4, 4, 4]);
 }
@@ -114,18 +140,49 @@ async fn a_room_grows_a_shard_at_a_time_and_newcomers_go_where_there_are_fewest(
 async fn who_joins_again_stays_in_their_shard_and_is_there_once() {
     let mut room = Room::open().await;
     for number in 0..SIZE {
-        assert_eq!(room.register(&format!("c{number}"), "").await, 0);
+        assert_eq!(room.join(&format!("c{number}")).await, 0);
     }
     // The room is full, so a newcomer would be the first of another shard.
-    assert_eq!(room.register("c1", "0").await, 0);
-    assert_eq!(
-        room.register("c2", "").await,
-        0,
-        "asked again because the answer was lost"
-    );
-    assert_eq!(room.register("c3", "").await, 1);
-    assert_eq!(room.register("c0", "").await, 0, "where there are fewest");
+    for again in ["c1", "c2", "c0"] {
+        assert_eq!(room.register(again).await, 0, "{again}");
+    }
+    assert_eq!(room.join("c3").await, 1);
+    assert_eq!(room.register("c0").await, 0, "not where there are fewest");
     assert_eq!(room.sizes().await, [3, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn who_went_before_the_end_of_their_join_is_in_no_shard() {
+    let mut room = Room::open().await;
+    assert_eq!(room.register("c0").await, -1);
+    assert_eq!(room.sizes().await, [0, 0, 0, 0]);
+    assert_eq!(room.join("c0").await, 0);
+}
+
+#[tokio::test]
+async fn who_came_and_went_is_written_down_once_a_version_and_the_latest_are_kept() {
+    let mut room = Room::open().await;
+    for connection in ["c0", "c1", "c2"] {
+        room.join(connection).await;
+    }
+    room.leave(0, "c1").await;
+    room.leave(0, "c1").await;
+    room.register("c2").await;
+    let mut look = redis::pipe();
+    look.lrange(changes(0), 0, -1)
+        .hget("{demo}:room:b1", "viewers_version:0");
+    let look = look.query_async(&mut room.redis).await;
+    let (kept, version): (Vec<String>, u64) = look.expect("answers");
+    assert_eq!(version, 5);
+    assert_eq!(
+        kept,
+        [
+            "c1 7 2 0 1000000 u-c1",
+            "c2 7 3 0 1000000 u-c2",
+            "c1",
+            "c2 7 5 0 1000000 u-c2"
+        ]
+    );
 }
 
 /// A room with three shards and six viewers: `c0` and `c3` are in the first, `c1` and `c4` in the second.

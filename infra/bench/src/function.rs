@@ -37,6 +37,8 @@ pub const CATALOG_TABLE: &str = "bench-catalog";
 pub const STOCK_TABLE: &str = "bench-stock";
 /// The table of orders.
 pub const ORDERS_TABLE: &str = "bench-orders";
+/// The most posts a second that a room may be allowed, for where what an account allows is not what is measured.
+pub const MOST_POSTS_PER_S: u32 = 100_000;
 /// The tables, by their names in `template.yaml`.
 pub const TABLES: [(&str, &str); 3] = [
     ("CatalogTable", CATALOG_TABLE),
@@ -89,8 +91,8 @@ pub struct Services {
     pub payments: SocketAddr,
     /// Redis, on the loopback address.
     pub redis_port: u16,
-    /// The gateway of the viewers, if anyone watches.
-    pub connections: Option<SocketAddr>,
+    /// The gateway of the viewers, if anyone watches, and how many posts a second a room may make there.
+    pub connections: Option<(SocketAddr, u32)>,
     /// Where the marketplaces are and what they want to be told, by the names of the template; kept as long as the bench runs.
     pub channels: &'static [(String, String)],
 }
@@ -98,7 +100,8 @@ pub struct Services {
 impl Services {
     /// `@connections`, stage included.
     pub fn callback_url(&self) -> String {
-        format!("http://{}/live", self.connections.unwrap_or(self.aws))
+        let (address, _) = self.connections.unwrap_or((self.aws, MOST_POSTS_PER_S));
+        format!("http://{address}/live")
     }
 }
 
@@ -191,9 +194,10 @@ fn set_up<'a>(
         aws,
         payments,
         redis_port,
-        connections: _,
+        connections,
         channels,
     } = services;
+    let budget = connections.map_or(MOST_POSTS_PER_S, |(_, budget)| budget);
     let path = std::env::var_os("PATH").unwrap_or_default();
     command
         // Nothing of the shell that started the bench.
@@ -247,8 +251,7 @@ fn set_up<'a>(
         )
         .env("WEBSOCKET_CALLBACK_URL", callback_url)
         .env("FENCE_WAIT_SECONDS", "10")
-        // The most there may be: what an account allows is not what is measured.
-        .env("CALLBACK_BUDGET", "100000")
+        .env("CALLBACK_BUDGET", budget.to_string())
         .env("TOSS_BASE_URL", format!("http://{payments}"))
         .env("TOSS_SECRET_KEY", "test_sk_bench")
         .env("TOKEN_SECRET", TOKEN_SECRET)

@@ -41,6 +41,9 @@ const RUSH_ORDERS_PER_S: f64 = 5_000.0;
 const KEPT_UP: f64 = 0.95;
 /// What the frame rate costs a viewer at most: ten frames a second, and what is left of the last.
 const POSTS_PER_S: f64 = 10.5;
+/// What a room may post while so many come back: the default of `CallbackBudget` in the template, half of what an account has for
+/// everything. The room of ten thousand that this leaves with a frame every two seconds is the one that a shop has.
+const POSTS_PER_S_ALLOWED: u32 = 5_000;
 /// Of a thousand who come back, how many may begin anew: a snapshot shows the latest chats, so with it a gap is not seen.
 const ANEW_PER_MILLE: f64 = 1.0;
 /// Of a thousand posts, how many are answered 429 while viewers come back.
@@ -56,7 +59,7 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
     ] {
         let [p50, p99] = ["p50", "p99"].map(|quantile| format!("frames.{quantile}_ms.{name}"));
         if options.wants(&[&p50, &p99]) {
-            let mut room = Room::open("frames", viewers)?;
+            let mut room = Room::open("frames", viewers, function::MOST_POSTS_PER_S)?;
             let seconds = options.size(60, 8) as f64;
             let evening = room.evening(&Plan {
                 viewers,
@@ -85,7 +88,7 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
 
 /// A frame with a hundred chats, and how long they are alone.
 fn bytes(report: &mut Report) -> Result<()> {
-    let mut room = Room::open("frame", 1)?;
+    let mut room = Room::open("frame", 1, function::MOST_POSTS_PER_S)?;
     let evening = room.evening(&Plan {
         chats_per_s: 2.0,
         chats_at_once: 100,
@@ -107,7 +110,7 @@ fn rush(options: &Options, report: &mut Report) -> Result<()> {
     let mut viewers = options.size(800, 80);
     let least = options.size(100, 40);
     loop {
-        let mut room = Room::open("rush", viewers)?;
+        let mut room = Room::open("rush", viewers, function::MOST_POSTS_PER_S)?;
         let seconds = options.size(10, 5) as f64;
         let evening = room.evening(&Plan {
             viewers,
@@ -146,7 +149,7 @@ fn rush(options: &Options, report: &mut Report) -> Result<()> {
 fn resume(options: &Options, report: &mut Report) -> Result<()> {
     let viewers = options.size(10_000, 300);
     let within = options.size(10, 6) as f64;
-    let mut room = Room::open("resume", viewers)?;
+    let mut room = Room::open("resume", viewers, POSTS_PER_S_ALLOWED)?;
     room.kills = KILLS;
     room.gateway.slow(SLOW_PER_MILLE);
     let evening = room.evening(&Plan {
@@ -216,12 +219,12 @@ struct Evening {
 }
 
 impl Room {
-    fn open(what: &'static str, viewers: usize) -> Result<Self> {
+    fn open(what: &'static str, viewers: usize, posts_per_s: u32) -> Result<Self> {
         files::raise_limit(viewers)?;
         let shop = Shop::open(what, 1, UNITS)?;
         let gateway = Gateway::start()?;
         let services = Services {
-            connections: Some(gateway.address),
+            connections: Some((gateway.address, posts_per_s)),
             ..shop.services()
         };
         let wakes = Arc::new(Wakes::default());

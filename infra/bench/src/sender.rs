@@ -3,7 +3,7 @@
 use crate::{
     Result,
     crowd::{Crowd, Task},
-    function::Services,
+    function::{self, Services},
     http,
     options::Options,
     report::{Report, least, median},
@@ -29,7 +29,7 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
         payments: address,
         // Nothing is asked of Redis.
         redis_port: 1,
-        connections: Some(address),
+        connections: Some((address, function::MOST_POSTS_PER_S)),
         channels: &[],
     };
     let task = Task::Post {

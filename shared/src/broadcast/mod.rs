@@ -321,7 +321,7 @@ impl Studio {
     /// # Errors
     /// [`Error::NotFound`], or a store failed.
     pub async fn snapshot(&self, broadcast: &BroadcastId) -> Result<Snapshot, Error> {
-        snapshot::snapshot(&self.rooms, &self.catalog, &self.fence, broadcast).await
+        snapshot::snapshot(&self.rooms, &self.catalog, &self.fence, broadcast, None).await
     }
 
     /// Goes on air. A broadcast on air stays so; one that has ended does not come back.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::fence::Fence;
 use crate::{
+    auth::UserId,
     catalog::{Broadcast, Catalog, Product, Spotlight},
     clock,
     error::Error,
@@ -42,20 +43,24 @@ pub fn shown_product(product: &Product, spotlight: &Spotlight) -> Value {
 ///
 /// Messages that were deleted are not in it. Those of people who were banned are: a ban is about what comes.
 ///
+/// `viewer` is who asks, if that is a viewer.
+///
 /// # Errors
-/// [`Error::NotFound`] if there is no such broadcast, or a store failed.
+/// [`Error::NotFound`] if there is no such broadcast, [`Error::Refused`] if the viewer is banned, or a store failed.
 pub async fn snapshot(
     rooms: &Rooms,
     catalog: &Catalog,
     fence: &Fence,
     broadcast: &BroadcastId,
+    viewer: Option<&UserId>,
 ) -> Result<Snapshot, Error> {
     let mut snapshot = match rooms.snapshot(broadcast).await? {
         Some(snapshot) if whole(&snapshot) => snapshot,
         // Seldom, and deep: without the box, the future of every join would have room for it.
         Some(_) | None => Box::pin(rebuilt(rooms, catalog, fence, broadcast)).await?,
     };
-    for (member, value) in rooms.shown_moderation(catalog, broadcast).await? {
+    let moderation = rooms.shown_moderation(catalog, broadcast, viewer);
+    for (member, value) in moderation.await? {
         snapshot.body[member] = value;
     }
     Ok(snapshot)

@@ -9,7 +9,7 @@
 //! news reach a large room in the time of one round, however short they come after other news.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     sync::Arc,
 };
 
@@ -19,7 +19,7 @@ use super::{
     LoggedEvent,
     encode::{Frame, frames},
     post::{Post, Posted},
-    viewers::{Behind, Registered},
+    viewers::{Behind, Change, Registered},
 };
 
 /// Posts under way at once.
@@ -196,48 +196,65 @@ impl<'a> Crowd<'a> {
         self.viewers.keys().cloned().collect()
     }
 
-    /// Takes over who is registered. Returns the latest version of their registrations. The shard has `sent`, and the viewers version `served` got it. An earlier pump may have been
-    /// posting frames with the ends `claimed`.
+    /// Takes over who is registered. Returns the latest version of their registrations. The shard has `sent`, and the viewers
+    /// version `served` got it. An earlier pump may have been posting frames with the ends `claimed`.
     pub(super) fn reload(
         &mut self,
         registered: Vec<Registered>,
-        (sent, served): (u64, u64),
+        settled: (u64, u64),
         claimed: &[u64],
     ) -> u64 {
-        let mut known = std::mem::take(&mut self.viewers);
+        let there: HashSet<&str> = registered.iter().map(|it| it.connection.as_str()).collect();
+        self.viewers
+            .retain(|connection, _| there.contains(connection.as_str()));
         let versions = registered.iter().filter(|one| one.is_registration());
         let latest = versions.map(|one| one.version).max().unwrap_or_default();
         for one in registered {
-            let viewer = match known.remove(&one.connection) {
-                // Joined again: the answer to that has told them what there was.
-                Some(mut viewer) if one.is_registration() && one.version != viewer.version => {
-                    viewer.has(one.cursor);
-                    viewer.version = one.version;
-                    viewer
-                }
-                Some(viewer) => viewer,
-                None => {
-                    let behind = one.is_behind();
-                    let (cursor, unsure) = one.resumes(sent, served);
-                    let mut viewer = Viewer {
-                        noted: behind.then(|| (cursor, unsure.clone())),
-                        user: one.user,
-                        cursor,
-                        unsure,
-                        version: one.version,
-                        hits: 0,
-                        posting: None,
-                        failed: false,
-                    };
-                    for end in claimed {
-                        viewer.may_have(*end);
-                    }
-                    viewer
-                }
-            };
-            self.viewers.insert(one.connection, viewer);
+            self.take_in(one, settled, claimed);
         }
         latest
+    }
+
+    /// Takes over who came and went, one after the other. The shard has `sent`, and the viewers version `served` got it.
+    pub(super) fn follow(&mut self, changes: Vec<Change>, settled: (u64, u64)) {
+        for change in changes {
+            match change {
+                Change::Came(one) => self.take_in(one, settled, &[]),
+                Change::Went(connection) => {
+                    self.viewers.remove(&connection);
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, one: Registered, (sent, served): (u64, u64), claimed: &[u64]) {
+        match self.viewers.entry(one.connection.clone()) {
+            Entry::Occupied(mut known) => {
+                let viewer = known.get_mut();
+                if one.is_registration() && one.version != viewer.version {
+                    // Joined again: the answer to that has told them what there was.
+                    viewer.has(one.cursor);
+                    viewer.version = one.version;
+                }
+            }
+            Entry::Vacant(place) => {
+                let behind = one.is_behind();
+                let (cursor, unsure) = one.resumes(sent, served);
+                let viewer = place.insert(Viewer {
+                    noted: behind.then(|| (cursor, unsure.clone())),
+                    user: one.user,
+                    cursor,
+                    unsure,
+                    version: one.version,
+                    hits: 0,
+                    posting: None,
+                    failed: false,
+                });
+                for end in claimed {
+                    viewer.may_have(*end);
+                }
+            }
+        }
     }
 
     /// The least that anybody has who can be posted to.

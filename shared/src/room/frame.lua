@@ -19,6 +19,7 @@ KEYS[1]  room
 KEYS[2]  log
 KEYS[3]  gate of the broadcast
 KEYS[4]  people of the room
+KEYS[5]  who came to the shard and went
 ARGV[1]  token of the pump
 ARGV[2]  until when the lease goes, ms
 ARGV[3]  the sequence number up to which the last frame goes, or ""
@@ -33,14 +34,15 @@ Returns
   {"lost"}                       another pump has the lease
   {"forgotten"}                  Redis has forgotten what the caller has sent, and to whom
   {"ended"}
-  {"frame", from, head, viewers version, served, connections, claimed, seq, to, event, ...}
+  {"frame", from, head, viewers version, served, connections, claimed, changes, change, ..., seq, to, event, ...}
                                  the events after `from` up to `head`, if they differ; `to` is a user or ""
 `served` is the viewers version that `from` was sent to: who registered later has only what came up to their registration.
 `connections` are those of all shards. `claimed` are the ends, with spaces, of frames that somebody may have posted before this
-call, if it claims nothing new: a pump that takes over keeps to them, and the last of them is `head`.
+call, if it claims nothing new: a pump that takes over keeps to them, and the last of them is `head`. `changes` is how many came
+and went since the viewers version of the last frame, each as `register` and `leave` write it; "" if all viewers are to be read.
 ]]
-local room, log, gate, people, shard = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[8]
-assert(#KEYS == 4 and #ARGV == 9 and tonumber(ARGV[7]), 'frame: wrong arguments')
+local room, log, gate, people, came_and_went, shard = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8]
+assert(#KEYS == 5 and #ARGV == 9 and tonumber(ARGV[7]), 'frame: wrong arguments')
 
 local state = {}
 local all = redis.call('HGETALL', room)
@@ -137,7 +139,14 @@ local head, claimed = ends[#ends], table.concat(ends, ' ')
 set(own('claimed'), claimed)
 redis.call(unpack(write))
 
-local answer = {'frame', from, head, viewers_version, served, around, is_new and '' or claimed}
+-- One a version: the latest of them, if so many are kept.
+local changes = ARGV[3] ~= '' and version - ARGV[4]
+local kept = changes == 0 and {} or changes and redis.call('LRANGE', came_and_went, -changes, -1)
+local is_whole = kept and #kept == changes
+local answer = {'frame', from, head, viewers_version, served, around, is_new and '' or claimed, is_whole and string.format('%d', changes) or ''}
+if is_whole then
+  for i = 1, changes do answer[#answer + 1] = kept[i] end
+end
 if head == from then return answer end
 for _, entry in ipairs(redis.call('XRANGE', log, '(' .. from .. '-0', head .. '-0')) do
   local n = #answer

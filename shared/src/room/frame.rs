@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use redis::{ErrorKind, RedisError, Script};
 
-use super::{Rooms, Shard};
+use super::{Rooms, Shard, viewers::Change};
 use crate::{clock::Timestamp, error::Error, stock::Source};
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("frame.lua")));
@@ -61,6 +61,8 @@ pub struct Claimed {
     pub connections: u64,
     /// Where frames end that somebody may have posted before, if nothing new is claimed; ascending, the last of them is `head`.
     pub claimed: Vec<u64>,
+    /// Who came and went since the viewers version of the last frame; `None` if all viewers are to be read.
+    pub changes: Option<Vec<Change>>,
     /// Those after `from`.
     pub events: Vec<LoggedEvent>,
 }
@@ -112,6 +114,7 @@ impl Rooms {
         call.key(self.keys.log(broadcast))
             .key(self.keys.gate(&Source::Live(broadcast.clone())))
             .key(self.keys.people(broadcast))
+            .key(self.keys.changes(broadcast, *number))
             .arg(ask.token)
             .arg(ask.until.millis())
             .arg(ask.last.map_or_else(String::new, |it| it.head.to_string()))
@@ -147,6 +150,13 @@ fn decode(answer: Vec<String>) -> Result<Claim, RedisError> {
                 .split_whitespace()
                 .map(number)
                 .collect::<Result<_, _>>()?,
+            changes: match word()?.as_str() {
+                "" => None,
+                count => {
+                    let changes = (0..number(count)?).map(|_| Change::read(word()?));
+                    Some(changes.collect::<Result<_, _>>()?)
+                }
+            },
             events: read_events(words)?,
         }),
         _ => return Err(malformed()),

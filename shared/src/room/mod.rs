@@ -28,9 +28,12 @@
 //! | `connections`, `viewers_version` | how many there are; grows when one comes or goes |
 //!
 //! Beside it stand `{shop}:log:<broadcast>`, a stream of the events; `{shop}:viewers:<broadcast>:<shard>`, a hash of connection
-//! id to `<cursor> <version> <unsure> <since ms> <user>`; and `{shop}:people:<broadcast>`, a hash of user to connections.
+//! id to `<cursor> <version> <unsure> <since ms> <user>`; `{shop}:changes:<broadcast>:<shard>`, a list of the latest to come,
+//! `<connection> <record>`, and to go, `<connection>`, one a viewers version; and `{shop}:people:<broadcast>`, a hash of user to
+//! connections. What is known of a connection is in `connection.rs`.
 
 pub mod chat;
+mod connection;
 mod crowd;
 mod encode;
 pub mod event;
@@ -211,17 +214,6 @@ impl Rooms {
     /// Calls a pump for later, that sees whether the one of now is still there.
     async fn watch(&self, shard: &Shard, after: Duration) -> Result<(), Error> {
         self.wakes.send_after(&Wake::of(shard, true), after).await
-    }
-
-    /// Whether Redis knows the room.
-    ///
-    /// # Errors
-    /// Redis did not answer.
-    pub async fn is_known(&self, broadcast: &BroadcastId) -> Result<bool, Error> {
-        let mut read = redis::pipe();
-        read.hexists(self.keys.room(broadcast), "broadcast");
-        let (known,): (bool,) = self.redis.send(&read).await?;
-        Ok(known)
     }
 
     /// The room at this moment; `None` if Redis has never heard of the broadcast, or has forgotten it.

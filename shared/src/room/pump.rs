@@ -167,14 +167,14 @@ impl Shift<'_> {
             let pending = (self.last).is_some_and(|last| self.crowd.is_behind(last.head));
             // Nobody ends before knowing the viewers: some may be behind.
             let end = self.last.is_some() && !pending && (over || idle);
-            let Some(frame) = self.claim(now, end).await? else {
+            let Some(mut frame) = self.claim(now, end).await? else {
                 return Ok(());
             };
             if over {
                 // The claim stays: the next pump sends this frame.
                 return self.pump.rooms.hand_over(&self.shard).await;
             }
-            self.take_over_viewers(&frame, now).await?;
+            self.take_over_viewers(&mut frame, now).await?;
             if pending || self.busy_at == Some(now) {
                 self.watch(now).await?;
             }
@@ -230,19 +230,25 @@ impl Shift<'_> {
         }
     }
 
-    /// Loads the viewers of a frame, if they are others than those of the last one.
-    async fn take_over_viewers(&mut self, frame: &Claimed, now: Timestamp) -> Result<(), Error> {
+    /// Takes over the viewers of a frame: who came and went since the last one, and all of them at the first.
+    async fn take_over_viewers(
+        &mut self,
+        frame: &mut Claimed,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let known = self.last.map(|last| last.viewers_version);
         let mut viewers_version = frame.viewers_version;
         let is_other = known != Some(viewers_version);
-        if is_other {
+        let settled = (frame.from, frame.served);
+        if let Some(changes) = frame.changes.take() {
+            self.crowd.follow(changes, settled);
+        } else {
             let registered = self.pump.rooms.viewers(&self.shard, now).await?;
             let claimed = if known.is_none() {
                 &*frame.claimed
             } else {
                 &[]
             };
-            let settled = (frame.from, frame.served);
             let latest = self.crowd.reload(registered, settled, claimed);
             // Who registered since the claim gets the frame, too.
             viewers_version = viewers_version.max(latest);
@@ -334,10 +340,10 @@ impl Shift<'_> {
         pace: Duration,
         growth: &mut usize,
     ) -> Result<bool, Error> {
-        let Some(frame) = self.claim(clock::now(), false).await? else {
+        let Some(mut frame) = self.claim(clock::now(), false).await? else {
             return Ok(false);
         };
-        self.take_over_viewers(&frame, clock::now()).await?;
+        self.take_over_viewers(&mut frame, clock::now()).await?;
         if frame.is_news() {
             *growth += 1;
             if self.crowd.grow(frame.events, frame.head) {

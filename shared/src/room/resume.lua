@@ -4,16 +4,19 @@ resume: what a viewer missed.
 
 KEYS[1]  room
 KEYS[2]  log
+KEYS[3]  moderation
 ARGV[1]  the last sequence number the viewer has
+ARGV[2]  user
 
 Returns {head, event, ...}
   head   the sequence number of the last event of the room; "" if the viewer has to begin anew, because the room is not known,
-         has not got that far, or has forgotten what came next or what it once said under these numbers
+         has not got that far, or has forgotten what came next or what it once said under these numbers; "banned"
 then for every event that the viewer missed: its sequence number, the user it is for or "" for all, its JSON
 ]]
-local room, log, seen = KEYS[1], KEYS[2], tonumber(ARGV[1])
-assert(#KEYS == 2 and #ARGV == 1 and seen, 'resume: wrong arguments')
+local room, log, moderation, seen = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[1])
+assert(#KEYS == 3 and #ARGV == 2 and seen, 'resume: wrong arguments')
 
+if redis.call('HEXISTS', moderation, 'ban:' .. ARGV[2]) == 1 then return {'banned'} end
 local got = redis.call('HMGET', room, 'seq', 'floor')
 local head = got[1]
 if not head or seen > tonumber(head) or seen < tonumber(got[2] or 0) then return {''} end

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
-use super::{LoggedEvent, Rooms, frame::read_events};
-use crate::{error::Error, id::BroadcastId};
+use super::{LoggedEvent, Rooms, chat::Refusal, frame::read_events};
+use crate::{auth::UserId, error::Error, id::BroadcastId};
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("resume.lua")));
 
@@ -14,20 +14,24 @@ impl Rooms {
     /// Costs what was missed, whatever the room holds.
     ///
     /// # Errors
-    /// Redis did not answer.
+    /// [`Error::Refused`] if `user` is banned, or Redis did not answer.
     pub async fn resume(
         &self,
         broadcast: &BroadcastId,
+        user: &UserId,
         seen: u64,
     ) -> Result<Option<(u64, Vec<LoggedEvent>)>, Error> {
         let mut call = SCRIPT.key(self.keys.room(broadcast));
-        call.key(self.keys.log(broadcast)).arg(seen);
+        call.key(self.keys.log(broadcast))
+            .key(self.keys.moderation(broadcast))
+            .arg(seen)
+            .arg(user.as_str());
         let answer: Vec<String> = self.redis.run(&call).await?;
         let mut words = answer.into_iter();
-        let head = words.next().and_then(|head| head.parse().ok());
-        match head {
-            Some(head) => Ok(Some((head, read_events(words)?))),
-            None => Ok(None),
+        match words.next().as_deref() {
+            Some("banned") => Err(Error::Refused(Refusal::Banned)),
+            Some(head) if let Ok(head) = head.parse() => Ok(Some((head, read_events(words)?))),
+            _ => Ok(None),
         }
     }
 }

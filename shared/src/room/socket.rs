@@ -6,35 +6,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Event, LoggedEvent, Rooms, Shard,
+    Event, LoggedEvent, Rooms, Shard, Snapshot,
     chat::{self, Refusal, Speaker},
+    connection::{Connected, Entry},
     encode::frames,
     post::{Post, Posted},
 };
 use crate::{
-    auth::{Caller, Role, Tokens, UserId},
+    auth::{Caller, Role, Tokens},
     broadcast::{fence::Fence, snapshot::snapshot},
     catalog::Catalog,
     clock::{self, Timestamp},
-    connection::Redis,
     error::{Error, Language},
     id::BroadcastId,
-    keys::Keys,
 };
 
 /// The largest message, in bytes: a chat of the longest text has less, however it is written.
 pub const MAX_MESSAGE: usize = 8 * 1024;
 /// How many likes one message may bring.
 pub const MAX_LIKES: u32 = 50;
-/// How long API Gateway keeps a connection, and a little more: what is known of it is forgotten then.
-const CONNECTION_MEMORY_S: u64 = 2 * 3600 + 300;
 /// When a viewer is told to leave and come back, before API Gateway does it for them; each a little earlier or later than
 /// the others, so that they do not all come back at once.
 const RECONNECT_AFTER_S: std::ops::Range<u64> = 6_000..6_900;
 /// How often a viewer must say something. API Gateway closes a connection after 10 minutes of silence.
 const HEARTBEAT_S: u64 = 240;
-/// A join takes less than that: a function's timeout.
-const JOIN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What of a WebSocket event is read.
 #[derive(Debug, Deserialize)]
@@ -96,35 +91,6 @@ enum Message {
     Ping,
 }
 
-/// Who is behind a connection, and in which room.
-#[derive(Debug, Serialize, Deserialize)]
-struct Connected {
-    broadcast_id: BroadcastId,
-    user_id: UserId,
-    name: String,
-    /// Whether they host broadcasts. Not known of a connection that an older version let in.
-    #[serde(default)]
-    host: bool,
-    language: String,
-    /// The sequence number the viewer had at its join; a direct answer carries it, as it may not run ahead of the frames.
-    cursor: u64,
-    /// The shard of the room it joined.
-    #[serde(default)]
-    shard: Option<u8>,
-    /// When it was let in. Not known of a connection that an older version let in.
-    #[serde(default)]
-    since: Option<Timestamp>,
-}
-
-impl Connected {
-    /// Whether it has been here for long and is in no room: its join was answered and then came to nothing, so no frame will
-    /// ever come, and its viewer cannot know.
-    fn is_stranded(&self, now: Timestamp) -> bool {
-        let since = self.since.map(|since| now.since(since));
-        self.shard.is_none() && since.is_some_and(|since| since >= JOIN_PATIENCE)
-    }
-}
-
 /// Serves connections.
 pub struct Sockets {
     /// The rooms.
@@ -137,10 +103,6 @@ pub struct Sockets {
     pub tokens: Tokens,
     /// How viewers are answered.
     pub post: Post,
-    /// Where connections are kept.
-    pub redis: Redis,
-    /// How their keys are spelled.
-    pub keys: Keys,
 }
 
 impl Sockets {
@@ -183,9 +145,6 @@ impl Sockets {
         let broadcast = parameter("broadcast_id")
             .and_then(|id| id.parse::<BroadcastId>().ok())
             .ok_or_else(|| Error::invalid("broadcast_id", "the id of a broadcast"))?;
-        if !self.rooms.is_known(&broadcast).await? {
-            snapshot(&self.rooms, &self.catalog, &self.fence, &broadcast).await?;
-        }
         let language = event
             .headers
             .iter()
@@ -193,59 +152,52 @@ impl Sockets {
             .find(|(name, _)| name.eq_ignore_ascii_case("accept-language"))
             .map(|(_, value)| value.chars().take(100).collect())
             .unwrap_or_default();
-        self.rooms
-            .admit(
-                &self.catalog,
-                &broadcast,
-                &caller.user_id,
-                connection,
-                clock::now(),
-            )
-            .await?;
         let host = caller.role >= Role::Broadcaster;
         let Caller { user_id, name, .. } = caller;
-        self.remember(
-            connection,
-            &Connected {
-                broadcast_id: broadcast,
-                user_id,
-                name,
-                host,
-                language,
-                cursor: 0,
-                shard: None,
-                since: Some(clock::now()),
-            },
-        )
-        .await
+        let who = Connected {
+            broadcast_id: broadcast,
+            user_id,
+            name,
+            host,
+            language,
+            since: clock::now(),
+            shard: None,
+            cursor: 0,
+        };
+        let mut entry = self.rooms.let_in(connection, &who).await?;
+        if entry == Entry::Unknown {
+            // Of a broadcast that there is, Redis knows after this.
+            self.snapshot(&who).await?;
+            entry = self.rooms.let_in(connection, &who).await?;
+        }
+        match entry {
+            Entry::Welcome => Ok(()),
+            Entry::Banned => Err(Error::Refused(Refusal::Banned)),
+            // Forgotten again in between.
+            Entry::Unknown => Err(Error::Conflict),
+        }
+    }
+
+    /// The room as this person sees it.
+    async fn snapshot(&self, who: &Connected) -> Result<Snapshot, Error> {
+        let (rooms, catalog, fence) = (&self.rooms, &self.catalog, &self.fence);
+        snapshot(rooms, catalog, fence, &who.broadcast_id, Some(&who.user_id)).await
     }
 
     async fn disconnect(&self, connection: &str) -> Result<(), Error> {
-        if let Some(Connected {
-            broadcast_id: broadcast,
-            user_id: user,
-            shard,
-            ..
-        }) = self.recall(connection).await?
-        {
-            let person = self.keys.person(&broadcast, &user);
-            if let Some(number) = shard {
-                let shard = Shard { broadcast, number };
-                self.rooms.leave(&shard, &[connection]).await?;
-            }
-            let mut forget = redis::pipe();
-            forget
-                .del(self.keys.connection(connection))
-                .ignore()
-                .zrem(person, connection)
-                .ignore();
-            self.redis.send::<()>(&forget).await?;
+        let Some(who) = self.rooms.connected(connection).await? else {
+            return Ok(());
+        };
+        if let Some(number) = who.shard {
+            let broadcast = who.broadcast_id.clone();
+            let shard = Shard { broadcast, number };
+            self.rooms.leave(&shard, &[connection]).await?;
         }
-        Ok(())
+        self.rooms.forget(connection, &who).await
     }
 
     async fn message(&self, connection: &str, event: &SocketEvent) -> Result<(), Error> {
-        let Some(mut connected) = self.recall(connection).await? else {
+        let Some(connected) = self.rooms.connected(connection).await? else {
             // Redis has forgotten who this is: their viewer comes back with a token.
             return self.post.close(connection).await;
         };
@@ -253,7 +205,7 @@ impl Sockets {
         let now = clock::now();
         let outcome = match read(event) {
             Ok(Message::Join { last_seq }) => {
-                self.join(connection, &mut connected, last_seq, now).await
+                self.join(connection, &connected, last_seq, now).await
             }
             Ok(Message::Chat {
                 message: Value::String(message),
@@ -278,18 +230,14 @@ impl Sockets {
     async fn join(
         &self,
         connection: &str,
-        connected: &mut Connected,
+        connected: &Connected,
         last_seq: Option<u64>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let broadcast = connected.broadcast_id.clone();
-        let (user, catalog) = (&connected.user_id, &self.catalog);
-        self.rooms
-            .admit(catalog, &broadcast, user, connection, now)
-            .await?;
+        let (broadcast, user) = (&connected.broadcast_id, &connected.user_id);
         let reconnect_at = now + Duration::from_secs(fastrand::u64(RECONNECT_AFTER_S));
         let missed = match last_seq {
-            Some(seen) => self.rooms.resume(&broadcast, seen).await?,
+            Some(seen) => self.rooms.resume(broadcast, user, seen).await?,
             None => None,
         };
         let (head, frames) = match missed {
@@ -307,7 +255,7 @@ impl Sockets {
                 (head, frames(&events, (0, head), Some(user.as_str())))
             }
             None => {
-                let room = snapshot(&self.rooms, catalog, &self.fence, &broadcast).await?;
+                let room = self.snapshot(connected).await?;
                 let mut init = room.body;
                 init["type"] = json!("init");
                 init["heartbeat_s"] = json!(HEARTBEAT_S);
@@ -330,20 +278,13 @@ impl Sockets {
                 }
             }
         }
-        let joined = connected.shard;
-        let register = self
-            .rooms
-            .register(&broadcast, connection, user, head, joined, now);
-        let shard = match register.await {
-            Ok(shard) => shard,
-            Err(error) => {
-                // Answered, but in no room: their viewer comes back if it is told so.
-                self.post.close(connection).await?;
-                return Err(error);
-            }
-        };
-        (connected.cursor, connected.shard) = (head, Some(shard));
-        self.remember(connection, connected).await
+        let register = self.rooms.register(broadcast, connection, user, head, now);
+        if let Err(error) = register.await {
+            // Answered, but in no room: their viewer comes back if it is told so.
+            self.post.close(connection).await?;
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Who is connected may speak, joined or not: API Gateway may bring two messages of one connection in any order, and a
@@ -396,30 +337,6 @@ impl Sockets {
         // A viewer who cannot be reached has nothing to be told.
         let _posted = self.post.send(connection, &direct(seq, &event)).await;
         Ok(())
-    }
-
-    async fn remember(&self, connection: &str, connected: &Connected) -> Result<(), Error> {
-        let record = serde_json::to_string(connected).map_err(Error::Foreign)?;
-        let mut write = redis::pipe();
-        write
-            .set_ex(
-                self.keys.connection(connection),
-                record,
-                CONNECTION_MEMORY_S,
-            )
-            .ignore();
-        Ok(self.redis.send(&write).await?)
-    }
-
-    async fn recall(&self, connection: &str) -> Result<Option<Connected>, Error> {
-        let mut read = redis::pipe();
-        read.get(self.keys.connection(connection));
-        let (record,): (Option<String>,) = self.redis.send(&read).await?;
-        record
-            .map(|record| {
-                serde_json::from_str(&record).map_err(|error| Error::Corrupt(error.to_string()))
-            })
-            .transpose()
     }
 }
 

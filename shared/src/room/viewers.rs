@@ -1,10 +1,13 @@
 //! Who is in a room: every connection in one of the room's shards, every person counted once.
 
-use std::{collections::HashMap, sync::LazyLock, time::Duration};
+use std::{collections::HashMap, sync::LazyLock};
 
 use redis::{RedisError, Script};
 
-use super::{Rooms, Shard, WAKE_INTERVAL_MS};
+use super::{
+    Rooms, Shard, WAKE_INTERVAL_MS,
+    connection::{LIFETIME, lifetime_ms},
+};
 use crate::{auth::UserId, clock::Timestamp, error::Error, id::BroadcastId};
 
 /// Connections of a shard from which on a room gets another one: a pump on one core posts to more than that in a frame's time.
@@ -13,8 +16,8 @@ const SHARD_SIZE: usize = 2_000;
 pub const MAX_SHARDS: u8 = 16;
 /// A version that is newer than any: the cursor beside it stands, whatever was settled since.
 const KEPT: u64 = (1 << 53) - 1;
-/// How long API Gateway keeps a connection at most, and a little more.
-const LIFETIME: Duration = Duration::from_secs(2 * 3_600 + 300);
+/// Comings and goings of a shard that are kept: more than there are while a frame goes round.
+const CHANGES_KEPT: usize = 2 * SHARD_SIZE;
 
 static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("register.lua")));
 static LEAVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("leave.lua")));
@@ -22,7 +25,7 @@ static BEHIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("beh
 
 /// A connection that a pump serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Registered {
+pub struct Registered {
     pub(super) connection: String,
     pub(super) user: String,
     /// The sequence number it has, as far as is known.
@@ -31,6 +34,28 @@ pub(super) struct Registered {
     pub(super) version: u64,
     /// Where frames after the cursor end that it may have or not; ascending.
     pub(super) unsure: Vec<u64>,
+}
+
+/// Who came to a shard, or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// They are registered, or again.
+    Came(Registered),
+    /// This connection is gone.
+    Went(String),
+}
+
+impl Change {
+    /// As the scripts write it: `<connection> <record>`, or `<connection>`.
+    pub(super) fn read(change: String) -> Result<Self, RedisError> {
+        match change.split_once(' ') {
+            Some((connection, record)) => {
+                let (viewer, _since) = parse(connection.to_owned(), record)?;
+                Ok(Self::Came(viewer))
+            }
+            None => Ok(Self::Went(change)),
+        }
+    }
 }
 
 /// How far a viewer got who did not get what is settled, or who has caught up.
@@ -66,7 +91,7 @@ impl Registered {
 }
 
 impl Rooms {
-    /// From now on a pump sends `connection` what comes after `cursor`. Returns the shard it is in.
+    /// From now on a pump sends `connection` what comes after `cursor`; unless it has ended meanwhile.
     ///
     /// # Errors
     /// Redis or the queue failed; asking again is safe.
@@ -76,13 +101,14 @@ impl Rooms {
         connection: &str,
         user: &UserId,
         cursor: u64,
-        joined: Option<u8>,
         now: Timestamp,
-    ) -> Result<u8, Error> {
+    ) -> Result<(), Error> {
         let mut call = REGISTER.key(self.keys.room(broadcast));
-        call.key(self.keys.people(broadcast));
+        call.key(self.keys.people(broadcast))
+            .key(self.keys.socket(connection));
         for shard in 0..MAX_SHARDS {
-            call.key(self.keys.viewers(broadcast, shard));
+            call.key(self.keys.viewers(broadcast, shard))
+                .key(self.keys.changes(broadcast, shard));
         }
         call.arg(now.millis())
             .arg(WAKE_INTERVAL_MS)
@@ -90,13 +116,14 @@ impl Rooms {
             .arg(connection)
             .arg(cursor)
             .arg(user.as_str())
-            .arg(joined.map_or_else(String::new, |shard| shard.to_string()));
-        let (number, wake): (u8, u8) = self.redis.run(&call).await?;
-        if wake == 1 {
+            .arg(CHANGES_KEPT)
+            .arg(lifetime_ms());
+        let (number, wake): (i16, u8) = self.redis.run(&call).await?;
+        if let (Ok(number), 1) = (u8::try_from(number), wake) {
             let broadcast = broadcast.clone();
             self.wake(&Shard { broadcast, number }).await?;
         }
-        Ok(number)
+        Ok(())
     }
 
     /// These connections are gone.
@@ -111,7 +138,9 @@ impl Rooms {
         let mut call = LEAVE.key(self.keys.room(broadcast));
         call.key(self.keys.viewers(broadcast, *number))
             .key(self.keys.people(broadcast))
-            .arg(number);
+            .key(self.keys.changes(broadcast, *number))
+            .arg(number)
+            .arg(CHANGES_KEPT);
         for connection in connections {
             call.arg(*connection);
         }

@@ -12,7 +12,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::Duration,
 };
 
 use redis::Script;
@@ -22,18 +21,14 @@ use super::{super::Rooms, Refusal, words::Words};
 use crate::{
     auth::UserId,
     catalog::{Catalog, Moderation},
-    clock::Timestamp,
     error::Error,
     id::BroadcastId,
 };
 
-/// How long API Gateway keeps a connection, and a little more.
-const CONNECTION_MEMORY: Duration = Duration::from_secs(2 * 3_600 + 300);
 /// Rooms whose words a process keeps ready.
 const ROOMS_READY: usize = 32;
 
 static RULES: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rules.lua")));
-static ADMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("admit.lua")));
 
 /// The banned words of a room, of one version of its rules.
 #[derive(Debug)]
@@ -83,37 +78,6 @@ impl Rooms {
         self.follow_moderation(broadcast, &moderation).await
     }
 
-    /// Lets a connection of a person into the room, and remembers it for the case that they are banned.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if they are banned, or a store failed; asking again is safe.
-    pub async fn admit(
-        &self,
-        catalog: &Catalog,
-        broadcast: &BroadcastId,
-        user: &UserId,
-        connection: &str,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let mut call = ADMIT.key(self.keys.moderation(broadcast));
-        call.key(self.keys.person(broadcast, user))
-            .arg(now.millis())
-            .arg(u64::try_from(CONNECTION_MEMORY.as_millis()).unwrap_or(u64::MAX))
-            .arg(user.as_str())
-            .arg(connection);
-        let mut answer: String = self.redis.run(&call).await?;
-        if answer == "unknown" {
-            self.recall_moderation(catalog, broadcast).await?;
-            answer = self.redis.run(&call).await?;
-        }
-        match answer.as_str() {
-            "welcome" => Ok(()),
-            "banned" => Err(Error::Refused(Refusal::Banned)),
-            // Forgotten again in between.
-            _ => Err(Error::Conflict),
-        }
-    }
-
     /// The connections of a person in the room; some may have ended.
     ///
     /// # Errors
@@ -129,27 +93,34 @@ impl Rooms {
         Ok(connections)
     }
 
-    /// What a newcomer must know of it: the members of a snapshot `frozen`, `slow_mode_s` and `pinned`.
+    /// What a newcomer must know of it: the members of a snapshot `frozen`, `slow_mode_s` and `pinned`. `viewer` is who asks, if
+    /// that is a viewer.
     ///
     /// # Errors
-    /// A store failed, or a record cannot be read.
+    /// [`Error::Refused`] if the viewer is banned, a store failed, or a record cannot be read.
     pub async fn shown_moderation(
         &self,
         catalog: &Catalog,
         broadcast: &BroadcastId,
+        viewer: Option<&UserId>,
     ) -> Result<[(&'static str, Value); 3], Error> {
-        type Fields = (Option<u64>, Option<String>, Option<u64>, Option<String>);
+        type Text = Option<String>;
+        type Fields = (Option<u64>, Text, Option<u64>, Text, Text);
+        let ban = format!("ban:{}", viewer.map_or("", UserId::as_str));
         let mut read = redis::pipe();
         read.hmget(
             self.keys.moderation(broadcast),
-            &["version", "frozen", "slow_ms", "pinned"],
+            &["version", "frozen", "slow_ms", "pinned", &ban],
         );
         let (mut fields,): (Fields,) = self.redis.send(&read).await?;
         if fields.0.is_none() {
             self.recall_moderation(catalog, broadcast).await?;
             (fields,) = self.redis.send(&read).await?;
         }
-        let (_version, frozen, slow_ms, pinned) = fields;
+        let (_version, frozen, slow_ms, pinned, banned) = fields;
+        if banned.is_some() {
+            return Err(Error::Refused(Refusal::Banned));
+        }
         let pinned = pinned
             .filter(|pinned| !pinned.is_empty())
             .map(|pinned| super::super::parse(&pinned))
