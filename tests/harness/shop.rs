@@ -243,6 +243,14 @@ impl Shop {
         .patient(FENCE_WAIT)
     }
 
+    /// The shop, whose rooms may post so often a second.
+    #[must_use]
+    pub fn with_callback_budget(mut self, posts_per_s: u64) -> Self {
+        let post = Post::new(self.aws.clone(), self.wire.callback_url());
+        self.pump = Pump::new(self.rooms.clone(), post, posts_per_s);
+        self
+    }
+
     /// The shop, whose spotlights wait so long for the channels.
     #[must_use]
     pub fn patient(mut self, fence_wait: Duration) -> Self {

@@ -1,7 +1,12 @@
 //! From one pump to the next: none ends while there is something to send, each hands over what it had claimed, and a lease goes
 //! on only for who has it.
 
-use std::{future, pin::pin, task::Poll, time::Duration};
+use std::{
+    future,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use onepool::{
     clock::{self, Timestamp},
@@ -9,7 +14,9 @@ use onepool::{
 };
 use onepool_tests::{Fault, Shop, Viewer};
 
-use crate::steps::{LEASE_OVER, Screen, chatter, chatter_at, eventually, shard, wake, woken};
+use crate::steps::{
+    LEASE_OVER, Screen, chatter, chatter_at, eventually, join_all, shard, wake, woken,
+};
 
 /// A pump asks for its next frame, or to end if there is none.
 fn ask<'a>(token: &'a str, sent: Option<&Claimed>, end: bool, now: Timestamp) -> Ask<'a> {
@@ -165,4 +172,38 @@ async fn a_shift_that_is_over_while_somebody_is_behind_is_handed_over() {
         shop.pump().await;
     }
     assert_eq!(slow.chats(&shop), ["1"]);
+}
+
+#[tokio::test]
+async fn a_pump_keeps_its_lease_until_its_next_frame_however_large_the_room() {
+    /// Frames that may go out at once, before they come an interval apart.
+    const AT_ONCE: usize = 3;
+    // Three posts a frame and one a second: an interval is twice as long as a lease.
+    let shop = Shop::open().await.with_callback_budget(1);
+    let show = shop.show(120, 100, None).await;
+    let connections = ["c1", "c2", "c3"].map(str::to_owned);
+    join_all(&shop, &show, &connections).await;
+    let room = shard(&show, 0);
+    let story = async {
+        let mut screen = Screen::of("c1");
+        let (mut said, mut since) = (0, Instant::now());
+        while said <= AT_ONCE + 1 {
+            chatter(&shop, &show, &said.to_string()).await;
+            since = Instant::now();
+            said += 1;
+            while screen.chats(&shop).len() < said {
+                let now = clock::now();
+                let leased = shop.rooms.lease(&room, "other", now, now + LEASE);
+                assert!(
+                    !leased.await.expect("answers"),
+                    "after {:?}",
+                    since.elapsed()
+                );
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        assert!(since.elapsed() > LEASE, "the frame was not waited for");
+    };
+    let (ended, ()) = tokio::join!(shop.pump.run(wake(&show, 0)), story);
+    ended.expect("the pump ends");
 }

@@ -479,3 +479,55 @@ async fn deliver(post: &Post, job: Job) -> Outcome {
         failed: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn viewer(user: &str, cursor: u64) -> Viewer {
+        Viewer {
+            user: user.to_owned(),
+            cursor,
+            unsure: Vec::new(),
+            version: 1,
+            hits: 0,
+            posting: None,
+            failed: false,
+            noted: None,
+        }
+    }
+
+    fn event(seq: u64, to: Option<&str>) -> LoggedEvent {
+        LoggedEvent {
+            seq,
+            to: to.map(str::to_owned),
+            json: format!(r#"{{"type":"chat","id":"{seq}"}}"#),
+        }
+    }
+
+    #[test]
+    fn viewers_with_the_same_cursor_share_one_encoded_frame() {
+        let mut round = Round {
+            after: 10,
+            ends: vec![13],
+            ..Round::default()
+        };
+        round.add(vec![
+            event(11, None),
+            event(12, Some("buyer")),
+            event(13, None),
+        ]);
+        let mut parts = |user: &str, cursor| round.parts(&viewer(user, cursor)).remove(0).frames;
+        let first = parts("u0", 10);
+        for number in 1..100 {
+            let other = parts(&format!("u{number}"), 10);
+            assert!(Arc::ptr_eq(&first, &other), "u{number}: encoded again");
+        }
+        assert!(!Arc::ptr_eq(&first, &parts("u0", 11)), "who has more");
+        assert!(
+            !Arc::ptr_eq(&first, &parts("buyer", 10)),
+            "who is told more"
+        );
+        assert_eq!(round.shared.len(), 2);
+    }
+}

@@ -36,8 +36,10 @@ const WATCH: Duration = Duration::from_secs(1);
 const WATCH_DELAY: Duration = Duration::from_secs(3);
 /// Connections that are closed at once.
 const CLOSED_AT_ONCE: usize = 32;
-/// How long a room says nothing before its pump ends.
+/// How long a room says nothing before its pump ends, and how many intervals at least: who takes over does not know when the last
+/// frame went.
 const IDLE: Duration = Duration::from_secs(2);
+const IDLE_INTERVALS: u32 = 2;
 /// How long one pump runs before it hands over. Less than the function's timeout by more than a frame takes.
 const SHIFT: Duration = Duration::from_secs(45);
 
@@ -100,6 +102,7 @@ impl Pump {
             bucket: Bucket {
                 due: Instant::now(),
             },
+            pace: FRAME_INTERVAL,
             frames: 0,
         };
         let started = clock::now();
@@ -129,12 +132,12 @@ impl Pump {
             }
         }
     }
+}
 
-    /// Time between two frames of a room of so many connections.
-    fn pace(&self, connections: u64) -> Duration {
-        let posts = connections as f64 / self.callback_budget as f64;
-        FRAME_INTERVAL.max(Duration::from_secs(1).mul_f64(posts))
-    }
+/// Time between two frames of a room of so many connections that may make so many posts a second.
+fn pace(connections: u64, callback_budget: u64) -> Duration {
+    let posts = connections as f64 / callback_budget as f64;
+    FRAME_INTERVAL.max(Duration::from_secs(1).mul_f64(posts))
 }
 
 /// The time for which one pump has the lease of a shard.
@@ -152,6 +155,8 @@ struct Shift<'a> {
     /// When a successor was called last.
     watched_at: Option<Timestamp>,
     bucket: Bucket,
+    /// Time between two frames of the room as it was last.
+    pace: Duration,
     /// So many went out.
     frames: usize,
 }
@@ -163,7 +168,8 @@ impl Shift<'_> {
         loop {
             let (now, began) = (clock::now(), Instant::now());
             let over = now.since(started) >= SHIFT;
-            let idle = (self.busy_at).is_none_or(|busy_at| now.since(busy_at) >= IDLE);
+            let idle_after = IDLE.max(self.pace * IDLE_INTERVALS);
+            let idle = (self.busy_at).is_none_or(|busy_at| now.since(busy_at) >= idle_after);
             let pending = (self.last).is_some_and(|last| self.crowd.is_behind(last.head));
             // Nobody ends before knowing the viewers: some may be behind.
             let end = self.last.is_some() && !pending && (over || idle);
@@ -180,7 +186,8 @@ impl Shift<'_> {
             }
             // Frames of a pump that died go round once more, each of their ends for itself.
             let growth = frame.claimed.len().saturating_sub(1);
-            let pace = self.pump.pace(frame.connections);
+            let pace = pace(frame.connections, self.pump.callback_budget);
+            self.pace = pace;
             if self.plan(frame).await? {
                 for _ in 0..=growth {
                     self.count(began, pace);
@@ -189,11 +196,24 @@ impl Shift<'_> {
             if !self.send(began, pace, growth).await? || !self.settle().await? {
                 return Ok(());
             }
-            let next = self.bucket.next(began, pace);
-            loop {
-                tokio::select! {
-                    () = self.crowd.next() => {}
-                    () = sleep_until(next) => break,
+            if !self.wait(self.bucket.next(began, pace)).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the time of the next frame, which in a large room is later than the lease goes. Meanwhile posts come to their end.
+    /// Returns whether the lease is still this pump's.
+    async fn wait(&mut self, next: Instant) -> Result<bool, Error> {
+        loop {
+            let renewal = self.leased_at + RENEWAL;
+            tokio::select! {
+                () = self.crowd.next() => {}
+                () = sleep_until(next) => return Ok(true),
+                () = sleep_until(renewal), if renewal < next => {
+                    if !self.renew().await? {
+                        return Ok(false);
+                    }
                 }
             }
         }
@@ -381,5 +401,53 @@ impl Shift<'_> {
         rooms.leave(&self.shard, &left).await?;
         let notes = self.crowd.notes(head);
         rooms.note_behind(&self.shard, &self.token, &notes).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_room_gets_fewer_frames_so_that_it_stays_within_its_posts() {
+        for (connections, budget, ms) in [
+            (1, 5_000, 100),
+            (500, 5_000, 100),
+            (501, 5_000, 100),
+            (1_000, 5_000, 200),
+            (10_000, 5_000, 2_000),
+            (10_000, 100_000, 100),
+            (3, 1, 3_000),
+        ] {
+            let expected = Duration::from_millis(ms);
+            let pace = pace(connections, budget);
+            let more = pace.abs_diff(expected);
+            assert!(more < Duration::from_millis(1), "{connections}: {pace:?}");
+        }
+    }
+
+    #[test]
+    fn what_happens_seldom_goes_out_at_once_and_a_rush_gets_a_frame_an_interval() {
+        let start = Instant::now();
+        let pace = Duration::from_millis(100);
+        let mut bucket = Bucket { due: start };
+        let mut at = start;
+        let mut sent = Vec::new();
+        for _ in 0..8 {
+            bucket.take(at, pace);
+            sent.push(at.duration_since(start).as_millis());
+            at = bucket.next(at, pace);
+        }
+        assert_eq!(sent, [0, 20, 40, 100, 200, 300, 400, 500]);
+        // After a pause, as many at once again, and no more.
+        let mut at = at + Duration::from_secs(60);
+        let resumed = at;
+        sent.clear();
+        for _ in 0..5 {
+            bucket.take(at, pace);
+            sent.push(at.duration_since(resumed).as_millis());
+            at = bucket.next(at, pace);
+        }
+        assert_eq!(sent, [0, 20, 40, 100, 200]);
     }
 }
