@@ -186,3 +186,39 @@ async fn who_takes_nothing_is_sent_away_from_a_quiet_room_too() {
     shop.pump().await;
     assert_eq!(shop.wire.take_closed().len(), 11);
 }
+
+#[tokio::test]
+async fn a_round_goes_on_when_its_posts_end_while_redis_takes_its_time() {
+    /// So many are posted to at once.
+    const AT_ONCE: usize = 56;
+    let shop = Shop::open().await;
+    let show = shop.show(120, 100, None).await;
+    let connections = names("c", AT_ONCE + 4);
+    join_all(&shop, &show, &connections).await;
+    shop.pump().await;
+    let before = shop.wire.calls("PostToConnection");
+    let posts = || usize::try_from(shop.wire.calls("PostToConnection") - before).expect("few");
+    let mut monitor = shop.redis.monitor().await;
+    shop.wire.hold_posts(0);
+    chatter(&shop, &show, "1").await;
+    let story = async {
+        eventually("the first are posted to", || posts() == AT_ONCE).await;
+        let _before_the_pause = monitor.commands().await;
+        shop.redis.command(&["CLIENT", "PAUSE", "200"]).await;
+        // By then the pump asks whether there is more to take along, and is not answered.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        shop.wire.release_posts();
+        eventually("all are", || posts() == connections.len()).await;
+        monitor.commands().await
+    };
+    let ((), commands) = tokio::join!(shop.pump(), story);
+    for connection in &connections {
+        assert_eq!(Screen::of(connection).chats(&shop), ["1"], "{connection}");
+    }
+    // A pump that waits for something that will not come renews its lease meanwhile.
+    let lease = redis::Script::new(include_str!("../../shared/src/room/lease.lua"));
+    let renewals = (commands.iter())
+        .filter(|command| command.contains(lease.get_hash()))
+        .count();
+    assert_eq!(renewals, 0);
+}

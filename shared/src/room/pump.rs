@@ -344,6 +344,8 @@ impl Shift<'_> {
                     return Ok(false);
                 }
                 grows_at = self.bucket.next(Instant::now(), pace);
+                // Posts have come to their end meanwhile, maybe all: the next ones start before anything is waited for.
+                continue;
             }
             tokio::select! {
                 () = self.crowd.next() => {}
