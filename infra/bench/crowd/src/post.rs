@@ -1,16 +1,8 @@
-//! What a post to a connection costs its caller: ours and the SDK's own client in turns, so that a busy machine is busy
-//! for both. The whole process is counted, whatever threads they may have.
+//! What a post to a connection costs its caller: by our sender and by the SDK's client, as a function has both, in turns, so that
+//! a busy machine is busy for both. The whole process is counted, whatever threads they may have.
 
 use std::time::Duration;
 
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_sdk_apigatewaymanagement::{
-    Client, Config,
-    config::{BehaviorVersion, Region, retry::RetryConfig},
-    primitives::Blob,
-};
-use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures::{StreamExt, stream};
 use onepool::{
     aws::{Aws, Patience, Payload},
@@ -40,27 +32,12 @@ pub fn weigh(plan: &PostPlan) -> Result<()> {
 }
 
 async fn weigh_both(plan: &PostPlan) -> Result<()> {
-    let config = AwsConfig::from_env()?;
-    let sdk = sdk_client(&config, &plan.callback_url);
-    let ours = Post::new(Aws::new(config, Patience::Short), plan.callback_url.clone());
+    let aws = Aws::new(AwsConfig::from_env()?, Patience::Short);
+    let post = Post::new(aws, plan.callback_url.clone());
     let message = "x".repeat(MESSAGE_BYTES);
     let frame = Payload::from(message.clone());
-    let by_us = async || {
-        let posted = ours.send_frame(CONNECTION, &frame).await;
-        if matches!(posted, Posted::Delivered) {
-            Ok(())
-        } else {
-            Err(format!("our post came to {posted:?}"))
-        }
-    };
-    let by_sdk = async || {
-        let post = sdk
-            .post_to_connection()
-            .connection_id(CONNECTION)
-            .data(Blob::new(message.as_bytes()));
-        let sent = post.send().await;
-        sent.map(|_| ()).map_err(|error| error.to_string())
-    };
+    let by_us = async || delivered(post.send_frame(CONNECTION, &frame).await);
+    let by_sdk = async || delivered(post.send(CONNECTION, &message).await);
     cpu_us_each(WARM_UP, &by_us).await?;
     cpu_us_each(WARM_UP, &by_sdk).await?;
     let (mut ours_us, mut sdk_us) = (Vec::new(), Vec::new());
@@ -95,27 +72,9 @@ fn cpu() -> Duration {
     )
 }
 
-/// As a function would have it: the SDK's client without the features nobody needs, and without retries.
-fn sdk_client(config: &AwsConfig, callback_url: &str) -> Client {
-    let credentials = Credentials::from_keys(
-        &config.access_key_id,
-        config.secret_access_key.reveal(),
-        config
-            .session_token
-            .as_ref()
-            .map(|token| token.reveal().to_owned()),
-    );
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(config.region.clone()))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(http)
-        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .retry_config(RetryConfig::disabled())
-        .endpoint_url(callback_url)
-        .build();
-    Client::from_conf(config)
+fn delivered(posted: Posted) -> std::result::Result<(), String> {
+    match posted {
+        Posted::Delivered => Ok(()),
+        other => Err(format!("a post came to {other:?}")),
+    }
 }
