@@ -1,15 +1,11 @@
-//! What keeps the promises of the channels when it gets tight: what is written, and when; what is left alone, and for how long.
+//! What keeps the promises of the channels when it gets tight: what is written, and when; which listing is left alone.
 
 use std::time::Duration;
 
 use axum::http::Method;
 use onepool::{
     catalog::Quarantined,
-    channel::{
-        ItemId, LineState, OrderLine,
-        quota::{Quota, Seen},
-        wake::SyncWake,
-    },
+    channel::{ItemId, LineState, OrderLine, wake::SyncWake},
     clock,
     stock::{Granted, Source},
 };
@@ -22,16 +18,9 @@ fn shared() -> Value {
     json!({ "mode": "shared" })
 }
 
-async fn requests(mall: &Mall, operation: &str) -> Vec<Value> {
-    let books = mall.books("coupang", "requests").await;
-    let requests = books["requests"].as_array().expect("requests").iter();
-    let of_it = requests.filter(|request| request["operation"] == operation);
-    of_it.cloned().collect()
-}
-
 /// The numbers that were written at Coupang, in their order.
 async fn written(mall: &Mall) -> Vec<u64> {
-    let writes = requests(mall, "quantity").await;
+    let writes = mall.requests("coupang", "quantity").await;
     let number = |write: &Value| {
         let path = write["path"].as_str().expect("a path");
         path.rsplit('/')
@@ -52,7 +41,7 @@ async fn a_number_is_computed_after_the_look() {
     mall.fault("coupang", slow).await;
     let sale = async {
         let is_looked_at = async || {
-            let looks = requests(&mall, "inventory").await;
+            let looks = mall.requests("coupang", "inventory").await;
             looks.iter().any(|look| look["outcome"] == "running")
         };
         while !is_looked_at().await {
@@ -95,27 +84,6 @@ async fn a_write_whose_answer_is_lost_is_read_back_and_made_again_at_once() {
     mall.push.handle(SyncWake::Tick).await.expect("ticks");
     mall.deliver().await;
     assert_eq!(mall.shows("coupang").await, 47);
-}
-
-#[tokio::test]
-async fn a_channel_that_does_not_answer_is_left_alone_for_a_while() {
-    let mall = Mall::open(50, shared()).await;
-    mall.lose("coupang", Away::Down).await;
-    for _ in 0..4 {
-        mall.minute().await;
-    }
-    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
-    assert_eq!(channels["channels"][1]["circuit"], "open", "{channels}");
-    let before = requests(&mall, "ordersheets").await.len();
-    for _ in 0..3 {
-        mall.pull("coupang").await;
-    }
-    assert_eq!(requests(&mall, "ordersheets").await.len(), before);
-    mall.calm("coupang").await;
-    mall.pass(Duration::from_secs(301)).await;
-    mall.pull("coupang").await;
-    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
-    assert_eq!(channels["channels"][1]["circuit"], "closed", "{channels}");
 }
 
 #[tokio::test]
@@ -239,13 +207,7 @@ async fn a_listing_that_is_refused_for_good_is_left_alone_until_somebody_lists_i
     mall.admin(Method::PUT, "/products/mug/listings/elevenst", body)
         .await;
     mall.minute().await;
-    let looks = async || {
-        let books = mall.books("elevenst", "requests").await;
-        let requests = books["requests"].as_array().expect("requests").iter();
-        requests
-            .filter(|request| request["operation"] == "stck")
-            .count()
-    };
+    let looks = async || mall.requests("elevenst", "stck").await.len();
     let before = looks().await;
     for _ in 0..3 {
         mall.stock(1).await;
@@ -343,11 +305,11 @@ async fn units_that_were_sold_and_cancelled_between_two_pulls_are_not_up_twice()
     assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 20)));
     let lines = mall.shop.dynamodb.lines("coupang");
     assert!(lines.iter().all(|line| line.taken.is_empty()));
-    let looks = requests(&mall, "inventory").await.len();
+    let looks = mall.requests("coupang", "inventory").await.len();
     mall.pass(Duration::from_secs(60)).await;
     mall.rest(false).await;
     assert_eq!(
-        requests(&mall, "inventory").await.len(),
+        mall.requests("coupang", "inventory").await.len(),
         looks,
         "it was looked at"
     );
@@ -410,7 +372,11 @@ async fn a_price_that_is_refused_holds_no_number_up_and_is_asked_for_once() {
         mall.minute().await;
         assert_eq!(mall.shows("coupang").await, left);
     }
-    assert_eq!(requests(&mall, "price").await.len(), 1, "it was refused");
+    assert_eq!(
+        mall.requests("coupang", "price").await.len(),
+        1,
+        "it was refused"
+    );
     let path = "/channels/coupang/resync?dry_run=true";
     let answer = mall.admin(Method::POST, path, Value::Null).await;
     let difference = &answer["differences"][0];
@@ -431,73 +397,6 @@ async fn a_price_that_is_refused_holds_no_number_up_and_is_asked_for_once() {
     assert_eq!(mall.asks("coupang").await, 20_000);
     let answer = mall.admin(Method::POST, path, Value::Null).await;
     assert_eq!(answer["differences"], json!([]), "{answer}");
-}
-
-/// A day of Coupang's calls is used up for so long.
-async fn use_up(mall: &Mall, span: Duration) {
-    let quota = mall.shop.quota("coupang");
-    quota.observe("vendor", Seen::Blocked(span)).await;
-}
-
-async fn circuit(mall: &Mall) -> &'static str {
-    let circuit = mall.push.circuits.of("coupang").await;
-    circuit.expect("answers").word(clock::now())
-}
-
-#[tokio::test]
-async fn who_waits_for_our_own_quota_opens_no_circuit_and_comes_again() {
-    let mut mall = Mall::open(50, shared()).await;
-    mall.govern("coupang");
-    use_up(&mall, Duration::from_secs(40)).await;
-    mall.buy("smartstore", 3).await.expect("it is there");
-    mall.buy("coupang", 1).await.expect("it is there");
-    mall.pull("smartstore").await;
-    for _ in 0..3 {
-        mall.pull("coupang").await;
-    }
-    mall.deliver().await;
-    assert_eq!(mall.shows("coupang").await, 49);
-    assert_eq!(circuit(&mall).await, "closed");
-    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
-    let error = channels["channels"][1]["error"].as_str();
-    assert!(
-        error.is_some_and(|error| error.contains("quota")),
-        "{channels}"
-    );
-    mall.pass(Duration::from_secs(45)).await;
-    // No schedule comes: what was put off does.
-    mall.deliver().await;
-    assert_eq!(mall.unsold(&Source::Pool).await, 46);
-    assert!(mall.shows("coupang").await <= 46, "it has gone down");
-    assert_eq!(circuit(&mall).await, "closed");
-    mall.rest(false).await;
-    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 46)));
-}
-
-#[tokio::test]
-async fn a_pull_that_meets_an_open_circuit_comes_again_once_when_it_is_to_be_tried() {
-    let mall = Mall::open(50, shared()).await;
-    mall.lose("coupang", Away::Down).await;
-    for _ in 0..3 {
-        mall.pull("coupang").await;
-    }
-    assert_eq!(circuit(&mall).await, "open");
-    let put_off = mall.shop.wire.take_delayed("pulls");
-    assert_eq!(put_off.len(), 1, "{put_off:?}: of three that failed");
-    mall.pass(Duration::from_secs(6)).await;
-    for _ in 0..3 {
-        mall.pull("coupang").await;
-    }
-    let put_off = mall.shop.wire.take_delayed("pulls");
-    let [(wake, delay)] = &put_off[..] else {
-        panic!("{put_off:?}: one of three that met an open circuit");
-    };
-    mall.calm("coupang").await;
-    mall.buy("coupang", 2).await.expect("it is there");
-    mall.pass(Duration::from_secs(*delay)).await;
-    mall.handle(wake.clone()).await.expect("pulls");
-    assert_eq!(mall.unsold(&Source::Pool).await, 48);
-    assert_eq!(circuit(&mall).await, "closed");
 }
 
 #[tokio::test]
@@ -527,7 +426,7 @@ async fn a_channel_whose_setup_is_wrong_is_left_out_alone_and_told_of() {
     );
     assert_eq!(channels["channels"][0]["circuit"], "closed");
     // Put right, it is started anew: what moved meanwhile is shown without a sweep.
-    mall.govern("coupang");
+    mall.govern("coupang").await;
     mall.pass(Duration::from_secs(60)).await;
     mall.rest(false).await;
     assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 47)));

@@ -305,7 +305,7 @@ async fn maintenance_and_the_rate_are_waited_for_and_a_wrong_key_is_for_a_person
         .await;
     let limited = market.read_item(&white(), Urgency::Sweep).await;
     assert!(
-        matches!(limited, Err(Failure::Later { after: Some(_), .. })),
+        matches!(limited, Err(Failure::Limited { .. })),
         "{limited:?}"
     );
     assert!(matches!(fake.notes.seen().as_slice(), [Seen::Blocked(_)]));

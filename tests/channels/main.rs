@@ -5,6 +5,7 @@ mod approvals;
 mod backlog;
 mod cafe24;
 mod care;
+mod circuit;
 mod coupang;
 mod desk;
 mod elevenst;

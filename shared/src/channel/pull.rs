@@ -241,6 +241,9 @@ impl Pull {
                 return match failure {
                     Failure::Refused(_) => Ok(()),
                     Failure::Turn { after, .. } => self.put_off(&wake, after).await,
+                    Failure::Limited { after, .. } => {
+                        self.put_off(&wake, open_for.max(after).max(AGAIN)).await
+                    }
                     Failure::Later { .. } | Failure::Unknown(_) | Failure::Credentials(_) => {
                         self.put_off(&wake, open_for.max(AGAIN)).await
                     }
@@ -928,7 +931,7 @@ impl Pull {
             Failure::Refused(_) => Some(Alert::Away { cause }),
             // Nobody is told that we wait for ourselves.
             Failure::Turn { .. } => None,
-            Failure::Later { .. } | Failure::Unknown(_) => circuit
+            Failure::Later { .. } | Failure::Limited { .. } | Failure::Unknown(_) => circuit
                 .is_open(clock::now())
                 .then_some(Alert::Away { cause }),
         };

@@ -373,6 +373,7 @@ impl Push {
                     // It says nothing of the channel: one more try is no worse than the first.
                     Failure::Turn { after, .. } => Some((*after).max(AGAIN)),
                     Failure::Later { after, .. } => Some(longer(after.unwrap_or(AGAIN))),
+                    Failure::Limited { after, .. } => Some(longer(*after)),
                     Failure::Unknown(_) => Some(longer(AGAIN)),
                     Failure::Credentials(_) => Some(longer(RECHECK)),
                 };
@@ -394,6 +395,7 @@ impl Push {
             let alert = match failure {
                 Failure::Credentials(_) => Alert::Credentials { cause },
                 Failure::Later { .. }
+                | Failure::Limited { .. }
                 | Failure::Turn { .. }
                 | Failure::Unknown(_)
                 | Failure::Refused(_) => Alert::Away { cause },
@@ -594,6 +596,7 @@ impl Push {
     }
 }
 
+                | Failure::Limited { .. }
 /// Asks a price, and looks what a buyer pays then: a discount of so many percent takes more of a higher price. What is below the floor
 /// is raised, once.
 async fn write_price(
