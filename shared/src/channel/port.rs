@@ -119,7 +119,7 @@ pub struct Shown {
     pub units: u64,
     /// Whether it can be bought at all, stock apart: not stopped, not deleted.
     pub on_sale: bool,
-    /// Its price, where reading stock tells it too.
+    /// Its price; `None` if the marketplace does not tell it, or only for one more call and a number that goes down has no time for it.
     pub price: Option<Price>,
 }
 

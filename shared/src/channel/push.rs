@@ -449,7 +449,13 @@ impl Push {
     ) -> Result<Result<Pushed, Failure>, Error> {
         let limits = port.limits();
         let pulled_to = self.catalog.pull_state(&listing.channel).await?.cursor;
-        let shown = match port.read_item(&listing.item, urgency).await {
+        // Nobody asks a price who does not know what it costs now.
+        let look = if state.price.is_none() {
+            urgency.max(Urgency::Up)
+        } else {
+            urgency
+        };
+        let shown = match port.read_item(&listing.item, look).await {
             Ok(shown) => shown,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -479,6 +485,8 @@ impl Push {
                 Ok(back) => back,
                 Err(failure) => return Ok(Err(failure)),
             };
+            // Who goes down may not be told the price again.
+            seen.price = seen.price.or(shown.price);
         }
         // Sold between the write and the look back.
         let sold_since = units.saturating_sub(seen.units);
@@ -536,17 +544,18 @@ impl Push {
         state: &ShownState,
         seen: &Shown,
     ) -> Priced {
-        let known = seen.price.map(|price| price.sale).or(state.price);
+        let told = seen.price.or(state.seen_price());
+        let known = told.map(|price| price.sale).or(state.price);
         let mut priced = Priced {
             price: known,
-            effective: seen.price.map(|price| price.effective),
+            effective: told.map(|price| price.effective),
             ..Priced::default()
         };
         let Some(product) = &offers.product else {
             return priced;
         };
         let step = port.limits().price_step;
-        let ask = price_to_ask(listing, product.list_price, seen.price, step);
+        let ask = price_to_ask(listing, product.list_price, told, step);
         if known == Some(ask) {
             return priced;
         }
@@ -587,6 +596,7 @@ impl Push {
             }
             Err(
                 failure @ (Failure::Later { .. }
+                | Failure::Limited { .. }
                 | Failure::Turn { .. }
                 | Failure::Unknown(_)
                 | Failure::Credentials(_)),
@@ -596,7 +606,6 @@ impl Push {
     }
 }
 
-                | Failure::Limited { .. }
 /// Asks a price, and looks what a buyer pays then: a discount of so many percent takes more of a higher price. What is below the floor
 /// is raised, once.
 async fn write_price(
@@ -611,11 +620,7 @@ async fn write_price(
     for _ in 0..2 {
         let Some(ask) = next.take() else { break };
         port.set_price(&listing.item, ask).await?;
-        let was_told = priced.effective.take().is_some();
-        priced.price = Some(ask);
-        if !was_told {
-            break;
-        }
+        (priced.price, priced.effective) = (Some(ask), None);
         let seen = port.read_item(&listing.item, Urgency::Up).await?.price;
         // One that shows the old price yet is looked at again with the next push.
         let Some(seen) = seen.filter(|seen| seen.sale == ask) else {
