@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use onepool::channel::wake::SyncWake;
+use onepool::{channel::wake::SyncWake, stock::Source};
 use onepool_tests::{CHANNELS, Counters};
 use serde_json::{Value, json};
 
@@ -242,5 +242,38 @@ async fn a_discount_at_11st_is_seen_and_made_up_for_though_nobody_goes_below_the
             .and_then(|won| won.parse().ok())
             .expect("won");
         assert!(won > 12_900, "{path}: below the floor less ten percent");
+    }
+}
+
+#[tokio::test]
+async fn what_was_sold_below_the_floor_is_taken_and_told_of() {
+    for channel in CHANNELS {
+        let mut mall = Mall::open(10, json!({ "mode": "shared" })).await;
+        mall.list(channel, json!({ "mode": "shared" }), 12_900, "lowest")
+            .await;
+        mall.settle().await;
+        let mut pager = Pager::of_pulls(&mut mall).await;
+        mall.buy(channel, 1).await.expect("it is there");
+        mall.pull(channel).await;
+        assert_eq!(pager.told(), [""; 0], "{channel}: at the floor");
+        edit_price(&mall, channel, 11_900).await;
+        for _ in 0..2 {
+            mall.buy(channel, 2).await.expect("it is there");
+        }
+        mall.pass(Duration::from_secs(60)).await;
+        mall.pull(channel).await;
+        assert_eq!(
+            mall.unsold(&Source::Pool).await,
+            5,
+            "{channel}: all are sold"
+        );
+        let told = pager.told();
+        let [alert] = &told[..] else {
+            panic!("{channel}: {told:?}");
+        };
+        assert!(
+            alert.contains("11900") && alert.contains("12900"),
+            "{alert}"
+        );
     }
 }
