@@ -19,6 +19,7 @@ mod mall;
 mod pace;
 mod prices;
 mod rush;
+mod scarce;
 mod shares;
 mod shop;
 mod smartstore;
