@@ -40,13 +40,7 @@ async fn a_number_is_computed_after_the_look() {
     let slow = json!({ "on": "inventory", "kind": "delay", "ms": 60_000 });
     mall.fault("coupang", slow).await;
     let sale = async {
-        let is_looked_at = async || {
-            let looks = mall.requests("coupang", "inventory").await;
-            looks.iter().any(|look| look["outcome"] == "running")
-        };
-        while !is_looked_at().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_it_runs(&mall, "inventory").await;
         mall.buy("smartstore", 3).await.expect("it is there");
         mall.pull("smartstore").await;
         // The look goes on.
@@ -456,4 +450,75 @@ async fn a_dry_run_computes_a_number_as_a_push_does() {
     mall.push.handle(wake).await.expect("pushes");
     assert_eq!(mall.unsold(&Source::Pool).await, 50, "it is not pulled yet");
     assert_eq!(dry_run().await, json!([]), "it shows 48, as it has to");
+}
+
+/// Brings somebody to the middle of a call of Coupang that takes its time.
+async fn until_it_runs(mall: &Mall, operation: &str) {
+    let runs = |request: &Value| request["outcome"] == "running";
+    while !mall.requests("coupang", operation).await.iter().any(runs) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_channel_is_pulled_by_one_at_a_time_and_who_comes_meanwhile_comes_again() {
+    let mall = Mall::open(50, shared()).await;
+    drop(mall.shop.wire.take_delayed("pulls"));
+    let slow = json!({ "on": "ordersheets", "kind": "delay", "ms": 60_000 });
+    mall.fault("coupang", slow).await;
+    let second = async {
+        until_it_runs(&mall, "ordersheets").await;
+        let asked = mall.requests("coupang", "ordersheets").await.len();
+        mall.pull("coupang").await;
+        assert_eq!(mall.requests("coupang", "ordersheets").await.len(), asked);
+        let again = mall.shop.wire.take_delayed("pulls");
+        assert_eq!(again, [(r#"{"channel":"coupang"}"#.to_owned(), 5)]);
+        // Another channel is another turn.
+        mall.buy("smartstore", 1).await.expect("it is there");
+        mall.pull("smartstore").await;
+        assert_eq!(mall.unsold(&Source::Pool).await, 49);
+        mall.calm("coupang").await;
+    };
+    tokio::join!(mall.pull("coupang"), second);
+    let asked = mall.requests("coupang", "ordersheets").await.len();
+    mall.pull("coupang").await;
+    assert!(
+        mall.requests("coupang", "ordersheets").await.len() > asked,
+        "it was given back"
+    );
+}
+
+#[tokio::test]
+async fn a_pull_that_breaks_off_goes_on_from_its_page() {
+    let mall = Mall::open(50, shared()).await;
+    mall.pass(Duration::from_secs(60)).await;
+    mall.pull("elevenst").await;
+    mall.buy("elevenst", 2).await.expect("it is there");
+    mall.pass(Duration::from_secs(60)).await;
+    let asked = async || {
+        let books = mall.books("elevenst", "requests").await;
+        let requests = books["requests"].as_array().expect("requests").iter();
+        let operation = |request: &Value| request["operation"].as_str().expect("a name").to_owned();
+        requests.map(operation).collect::<Vec<_>>()
+    };
+    // The second of its lists.
+    let down = json!({ "on": "packaging", "kind": "error_before_commit", "status": 503 });
+    mall.fault("elevenst", down).await;
+    let before = asked().await.len();
+    mall.pull("elevenst").await;
+    let first = asked().await.split_off(before);
+    assert_eq!(
+        (first[0].as_str(), first.last().map(String::as_str)),
+        ("complete", Some("packaging"))
+    );
+    assert_eq!(
+        mall.unsold(&Source::Pool).await,
+        48,
+        "what was read is imported"
+    );
+    let before = asked().await.len();
+    mall.pull("elevenst").await;
+    let second = asked().await.split_off(before);
+    assert_eq!(second[0], "packaging", "{second:?}");
+    assert_eq!(mall.unsold(&Source::Pool).await, 48);
 }
