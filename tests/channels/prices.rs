@@ -182,13 +182,17 @@ async fn a_price_that_somebody_changed_by_hand_is_counted_and_put_right() {
         let drifted = || counters.of("channel_price_drift", channel);
         sweep(&mall, channel).await;
         assert_eq!(drifted(), 0, "{channel}: as it was set");
+        assert_eq!(counters.of("channel_drift", channel), 0, "{channel}");
+        // The number goes down with it: who goes down is not told the price at 11st.
         edit_price(&mall, channel, 11_900).await;
+        mall.edit(channel, 30).await;
         for _ in 0..2 {
             sweep(&mall, channel).await;
             assert_eq!(drifted(), 1, "{channel}");
-            assert_eq!(mall.asks(channel).await, 12_900, "{channel}");
+            assert_eq!(counters.of("channel_drift", channel), 1, "{channel}");
+            let put_right = (mall.asks(channel).await, mall.shows(channel).await);
+            assert_eq!(put_right, (12_900, 10), "{channel}");
         }
-        assert_eq!(counters.of("channel_drift", channel), 0, "no unit moved");
         let report = dry_run(&mall, channel).await;
         assert_eq!(
             (&report["differences"], &report["unpriced"]),

@@ -251,7 +251,7 @@ mod tests {
         "<HTML><HEAD><TITLE>Access Denied</TITLE></HEAD><BODY>Reference #18.1</BODY></HTML>";
 
     #[test]
-    fn every_failure_is_one_of_four_and_a_write_that_may_have_happened_is_unknown() {
+    fn every_failure_is_of_its_kind_and_a_write_that_may_have_happened_is_unknown() {
         let said = |message: &str| {
             format!(r#"{{"code":"ERROR","message":"{message}","transactionId":"t"}}"#)
         };
