@@ -135,17 +135,35 @@ async fn the_quota_keeps_its_rate_and_leaves_the_last_call_to_who_is_urgent() {
     ask(Urgency::Down).await.expect_err("none is left");
     clock::put_ahead(Duration::from_secs(1_100));
     ask(Urgency::Down).await.expect("one came back");
-    quota
-        .observe("other", Seen::Blocked(Duration::from_secs(60)))
-        .await;
-    let blocked = quota.permit("other", slow, Urgency::Down).await;
-    assert!(
-        blocked.is_err(),
-        "nobody calls before the marketplace allows it"
-    );
-    clock::put_ahead(Duration::from_secs(1_100));
-    quota
-        .permit("other", slow, Urgency::Down)
-        .await
-        .expect("it allows it");
+}
+
+#[tokio::test]
+async fn nobody_calls_before_a_block_is_over_however_many_calls_come_back_meanwhile() {
+    let shop = Shop::open().await;
+    let quota = shop.quota(CHANNEL);
+    let fast = Rate {
+        per_second: 100.0,
+        burst: 100,
+    };
+    let ask = async || quota.permit("all", fast, Urgency::Down).await;
+    ask().await.expect("there are calls");
+    // The longer of two counts, whichever is told last.
+    for seconds in [60, 20] {
+        let span = Duration::from_secs(seconds);
+        quota.observe("all", Seen::Blocked(span)).await;
+    }
+    for left in [60, 30] {
+        let Err(Failure::Turn { after, .. }) = ask().await else {
+            panic!("{left} s are left");
+        };
+        let left = Duration::from_secs(left);
+        assert!(
+            after <= left && after + Duration::from_secs(10) > left,
+            "{after:?}"
+        );
+        clock::put_ahead(Duration::from_secs(30));
+    }
+    ask().await.expect("it is over");
+    let other = quota.permit("other", fast, Urgency::Sweep).await;
+    other.expect("what is counted apart is blocked apart");
 }

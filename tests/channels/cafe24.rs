@@ -432,7 +432,7 @@ async fn the_bucket_is_told_to_the_quota_and_a_full_one_is_waited_for() {
     };
     let limited = market.set_stock(&stock(&item(WHITE), 3, 1)).await;
     assert!(
-        matches!(limited, Err(Failure::Later { after: Some(_), .. })),
+        matches!(limited, Err(Failure::Limited { .. })),
         "{limited:?}"
     );
     assert!(matches!(fake.notes.seen().last(), Some(Seen::Blocked(_))));

@@ -1,15 +1,11 @@
-//! What keeps the promises of the channels when it gets tight: what is written, and when; what is left alone, and for how long.
+//! What keeps the promises of the channels when it gets tight: what is written, and when; which listing is left alone.
 
 use std::time::Duration;
 
 use axum::http::Method;
 use onepool::{
     catalog::Quarantined,
-    channel::{
-        ItemId, LineState, OrderLine,
-        quota::{Quota, Seen},
-        wake::SyncWake,
-    },
+    channel::{ItemId, LineState, OrderLine, wake::SyncWake},
     clock,
     stock::{Granted, Source},
 };
@@ -22,16 +18,9 @@ fn shared() -> Value {
     json!({ "mode": "shared" })
 }
 
-async fn requests(mall: &Mall, operation: &str) -> Vec<Value> {
-    let books = mall.books("coupang", "requests").await;
-    let requests = books["requests"].as_array().expect("requests").iter();
-    let of_it = requests.filter(|request| request["operation"] == operation);
-    of_it.cloned().collect()
-}
-
 /// The numbers that were written at Coupang, in their order.
 async fn written(mall: &Mall) -> Vec<u64> {
-    let writes = requests(mall, "quantity").await;
+    let writes = mall.requests("coupang", "quantity").await;
     let number = |write: &Value| {
         let path = write["path"].as_str().expect("a path");
         path.rsplit('/')
@@ -51,13 +40,7 @@ async fn a_number_is_computed_after_the_look() {
     let slow = json!({ "on": "inventory", "kind": "delay", "ms": 60_000 });
     mall.fault("coupang", slow).await;
     let sale = async {
-        let is_looked_at = async || {
-            let looks = requests(&mall, "inventory").await;
-            looks.iter().any(|look| look["outcome"] == "running")
-        };
-        while !is_looked_at().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_it_runs(&mall, "inventory").await;
         mall.buy("smartstore", 3).await.expect("it is there");
         mall.pull("smartstore").await;
         // The look goes on.
@@ -95,27 +78,6 @@ async fn a_write_whose_answer_is_lost_is_read_back_and_made_again_at_once() {
     mall.push.handle(SyncWake::Tick).await.expect("ticks");
     mall.deliver().await;
     assert_eq!(mall.shows("coupang").await, 47);
-}
-
-#[tokio::test]
-async fn a_channel_that_does_not_answer_is_left_alone_for_a_while() {
-    let mall = Mall::open(50, shared()).await;
-    mall.lose("coupang", Away::Down).await;
-    for _ in 0..4 {
-        mall.minute().await;
-    }
-    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
-    assert_eq!(channels["channels"][1]["circuit"], "open", "{channels}");
-    let before = requests(&mall, "ordersheets").await.len();
-    for _ in 0..3 {
-        mall.pull("coupang").await;
-    }
-    assert_eq!(requests(&mall, "ordersheets").await.len(), before);
-    mall.calm("coupang").await;
-    mall.pass(Duration::from_secs(301)).await;
-    mall.pull("coupang").await;
-    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
-    assert_eq!(channels["channels"][1]["circuit"], "closed", "{channels}");
 }
 
 #[tokio::test]
@@ -239,13 +201,7 @@ async fn a_listing_that_is_refused_for_good_is_left_alone_until_somebody_lists_i
     mall.admin(Method::PUT, "/products/mug/listings/elevenst", body)
         .await;
     mall.minute().await;
-    let looks = async || {
-        let books = mall.books("elevenst", "requests").await;
-        let requests = books["requests"].as_array().expect("requests").iter();
-        requests
-            .filter(|request| request["operation"] == "stck")
-            .count()
-    };
+    let looks = async || mall.requests("elevenst", "stck").await.len();
     let before = looks().await;
     for _ in 0..3 {
         mall.stock(1).await;
@@ -343,11 +299,11 @@ async fn units_that_were_sold_and_cancelled_between_two_pulls_are_not_up_twice()
     assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 20)));
     let lines = mall.shop.dynamodb.lines("coupang");
     assert!(lines.iter().all(|line| line.taken.is_empty()));
-    let looks = requests(&mall, "inventory").await.len();
+    let looks = mall.requests("coupang", "inventory").await.len();
     mall.pass(Duration::from_secs(60)).await;
     mall.rest(false).await;
     assert_eq!(
-        requests(&mall, "inventory").await.len(),
+        mall.requests("coupang", "inventory").await.len(),
         looks,
         "it was looked at"
     );
@@ -410,7 +366,11 @@ async fn a_price_that_is_refused_holds_no_number_up_and_is_asked_for_once() {
         mall.minute().await;
         assert_eq!(mall.shows("coupang").await, left);
     }
-    assert_eq!(requests(&mall, "price").await.len(), 1, "it was refused");
+    assert_eq!(
+        mall.requests("coupang", "price").await.len(),
+        1,
+        "it was refused"
+    );
     let path = "/channels/coupang/resync?dry_run=true";
     let answer = mall.admin(Method::POST, path, Value::Null).await;
     let difference = &answer["differences"][0];
@@ -431,73 +391,6 @@ async fn a_price_that_is_refused_holds_no_number_up_and_is_asked_for_once() {
     assert_eq!(mall.asks("coupang").await, 20_000);
     let answer = mall.admin(Method::POST, path, Value::Null).await;
     assert_eq!(answer["differences"], json!([]), "{answer}");
-}
-
-/// A day of Coupang's calls is used up for so long.
-async fn use_up(mall: &Mall, span: Duration) {
-    let quota = mall.shop.quota("coupang");
-    quota.observe("vendor", Seen::Blocked(span)).await;
-}
-
-async fn circuit(mall: &Mall) -> &'static str {
-    let circuit = mall.push.circuits.of("coupang").await;
-    circuit.expect("answers").word(clock::now())
-}
-
-#[tokio::test]
-async fn who_waits_for_our_own_quota_opens_no_circuit_and_comes_again() {
-    let mut mall = Mall::open(50, shared()).await;
-    mall.govern("coupang");
-    use_up(&mall, Duration::from_secs(40)).await;
-    mall.buy("smartstore", 3).await.expect("it is there");
-    mall.buy("coupang", 1).await.expect("it is there");
-    mall.pull("smartstore").await;
-    for _ in 0..3 {
-        mall.pull("coupang").await;
-    }
-    mall.deliver().await;
-    assert_eq!(mall.shows("coupang").await, 49);
-    assert_eq!(circuit(&mall).await, "closed");
-    let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
-    let error = channels["channels"][1]["error"].as_str();
-    assert!(
-        error.is_some_and(|error| error.contains("quota")),
-        "{channels}"
-    );
-    mall.pass(Duration::from_secs(45)).await;
-    // No schedule comes: what was put off does.
-    mall.deliver().await;
-    assert_eq!(mall.unsold(&Source::Pool).await, 46);
-    assert!(mall.shows("coupang").await <= 46, "it has gone down");
-    assert_eq!(circuit(&mall).await, "closed");
-    mall.rest(false).await;
-    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 46)));
-}
-
-#[tokio::test]
-async fn a_pull_that_meets_an_open_circuit_comes_again_once_when_it_is_to_be_tried() {
-    let mall = Mall::open(50, shared()).await;
-    mall.lose("coupang", Away::Down).await;
-    for _ in 0..3 {
-        mall.pull("coupang").await;
-    }
-    assert_eq!(circuit(&mall).await, "open");
-    let put_off = mall.shop.wire.take_delayed("pulls");
-    assert_eq!(put_off.len(), 1, "{put_off:?}: of three that failed");
-    mall.pass(Duration::from_secs(6)).await;
-    for _ in 0..3 {
-        mall.pull("coupang").await;
-    }
-    let put_off = mall.shop.wire.take_delayed("pulls");
-    let [(wake, delay)] = &put_off[..] else {
-        panic!("{put_off:?}: one of three that met an open circuit");
-    };
-    mall.calm("coupang").await;
-    mall.buy("coupang", 2).await.expect("it is there");
-    mall.pass(Duration::from_secs(*delay)).await;
-    mall.handle(wake.clone()).await.expect("pulls");
-    assert_eq!(mall.unsold(&Source::Pool).await, 48);
-    assert_eq!(circuit(&mall).await, "closed");
 }
 
 #[tokio::test]
@@ -527,7 +420,7 @@ async fn a_channel_whose_setup_is_wrong_is_left_out_alone_and_told_of() {
     );
     assert_eq!(channels["channels"][0]["circuit"], "closed");
     // Put right, it is started anew: what moved meanwhile is shown without a sweep.
-    mall.govern("coupang");
+    mall.govern("coupang").await;
     mall.pass(Duration::from_secs(60)).await;
     mall.rest(false).await;
     assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 47)));
@@ -557,4 +450,75 @@ async fn a_dry_run_computes_a_number_as_a_push_does() {
     mall.push.handle(wake).await.expect("pushes");
     assert_eq!(mall.unsold(&Source::Pool).await, 50, "it is not pulled yet");
     assert_eq!(dry_run().await, json!([]), "it shows 48, as it has to");
+}
+
+/// Brings somebody to the middle of a call of Coupang that takes its time.
+async fn until_it_runs(mall: &Mall, operation: &str) {
+    let runs = |request: &Value| request["outcome"] == "running";
+    while !mall.requests("coupang", operation).await.iter().any(runs) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_channel_is_pulled_by_one_at_a_time_and_who_comes_meanwhile_comes_again() {
+    let mall = Mall::open(50, shared()).await;
+    drop(mall.shop.wire.take_delayed("pulls"));
+    let slow = json!({ "on": "ordersheets", "kind": "delay", "ms": 60_000 });
+    mall.fault("coupang", slow).await;
+    let second = async {
+        until_it_runs(&mall, "ordersheets").await;
+        let asked = mall.requests("coupang", "ordersheets").await.len();
+        mall.pull("coupang").await;
+        assert_eq!(mall.requests("coupang", "ordersheets").await.len(), asked);
+        let again = mall.shop.wire.take_delayed("pulls");
+        assert_eq!(again, [(r#"{"channel":"coupang"}"#.to_owned(), 5)]);
+        // Another channel is another turn.
+        mall.buy("smartstore", 1).await.expect("it is there");
+        mall.pull("smartstore").await;
+        assert_eq!(mall.unsold(&Source::Pool).await, 49);
+        mall.calm("coupang").await;
+    };
+    tokio::join!(mall.pull("coupang"), second);
+    let asked = mall.requests("coupang", "ordersheets").await.len();
+    mall.pull("coupang").await;
+    assert!(
+        mall.requests("coupang", "ordersheets").await.len() > asked,
+        "it was given back"
+    );
+}
+
+#[tokio::test]
+async fn a_pull_that_breaks_off_goes_on_from_its_page() {
+    let mall = Mall::open(50, shared()).await;
+    mall.pass(Duration::from_secs(60)).await;
+    mall.pull("elevenst").await;
+    mall.buy("elevenst", 2).await.expect("it is there");
+    mall.pass(Duration::from_secs(60)).await;
+    let asked = async || {
+        let books = mall.books("elevenst", "requests").await;
+        let requests = books["requests"].as_array().expect("requests").iter();
+        let operation = |request: &Value| request["operation"].as_str().expect("a name").to_owned();
+        requests.map(operation).collect::<Vec<_>>()
+    };
+    // The second of its lists.
+    let down = json!({ "on": "packaging", "kind": "error_before_commit", "status": 503 });
+    mall.fault("elevenst", down).await;
+    let before = asked().await.len();
+    mall.pull("elevenst").await;
+    let first = asked().await.split_off(before);
+    assert_eq!(
+        (first[0].as_str(), first.last().map(String::as_str)),
+        ("complete", Some("packaging"))
+    );
+    assert_eq!(
+        mall.unsold(&Source::Pool).await,
+        48,
+        "what was read is imported"
+    );
+    let before = asked().await.len();
+    mall.pull("elevenst").await;
+    let second = asked().await.split_off(before);
+    assert_eq!(second[0], "packaging", "{second:?}");
+    assert_eq!(mall.unsold(&Source::Pool).await, 48);
 }

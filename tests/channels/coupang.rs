@@ -485,7 +485,7 @@ async fn too_many_calls_are_told_to_the_quota_and_left_for_minutes() {
     let Some(Failure::Later { reason, after }) = refused else {
         panic!("{refused:?}");
     };
-    assert!(reason.contains("rate limited"), "{reason}");
+    assert!(reason.contains("blocked"), "{reason}");
     assert!(after.is_some_and(|after| after >= Duration::from_secs(60)));
     let seen = fake.notes.seen();
     assert!(matches!(seen.last(), Some(Seen::Blocked(span)) if *span >= Duration::from_secs(60)));

@@ -261,6 +261,42 @@ async fn a_price_is_the_products_and_is_sent_once() {
 }
 
 #[tokio::test]
+async fn a_price_is_told_to_who_has_time_for_it() {
+    let (fake, market) = fake().await;
+    list_mugs(&fake).await;
+    let price = async |item: &ItemId, urgency| {
+        let shown = market.read_item(item, urgency).await.expect("reads");
+        shown.price.map(|price| (price.sale, price.effective))
+    };
+    let both = (
+        price(&white(), Urgency::Up).await,
+        price(&black(), Urgency::Sweep).await,
+    );
+    // The price of an option has its surcharge in it.
+    assert_eq!(both, (Some((12_900, 12_900)), Some((13_900, 13_900))));
+    let asked = fake.arrived("product").await;
+    for urgency in [Urgency::Down, Urgency::Order] {
+        assert_eq!(price(&white(), urgency).await, None);
+    }
+    assert_eq!(fake.arrived("product").await, asked);
+    for (value, unit, effective) in [(10, "PERCENT", 12_610), (900, "WON", 13_000)] {
+        let discount = json!({ "productId": "9100000001", "value": value, "unitType": unit });
+        fake.does("actions/discount", discount).await;
+        let price = price(&black(), Urgency::Up).await;
+        assert_eq!(price, Some((13_900, effective)), "{value} {unit}");
+        let order = fake.order(&black(), 3).await;
+        let line = line_of(&*market, &order).await;
+        assert_eq!(line.unit_price, effective, "what was paid, too");
+    }
+    let no_price = json!({ "on": "product", "kind": "garbage_before_commit",
+        "contentType": "text/xml", "body": "<Products><message>no</message></Products>" });
+    fake.fault(no_price).await;
+    let shown = market.read_item(&white(), Urgency::Sweep).await;
+    let shown = shown.expect("its units are shown all the same");
+    assert_eq!((shown.units, shown.price), (50, None));
+}
+
+#[tokio::test]
 async fn a_line_that_is_sold_out_is_cancelled_once_and_as_a_whole() {
     let (fake, market) = fake().await;
     list_mugs(&fake).await;
@@ -305,7 +341,7 @@ async fn maintenance_and_the_rate_are_waited_for_and_a_wrong_key_is_for_a_person
         .await;
     let limited = market.read_item(&white(), Urgency::Sweep).await;
     assert!(
-        matches!(limited, Err(Failure::Later { after: Some(_), .. })),
+        matches!(limited, Err(Failure::Limited { .. })),
         "{limited:?}"
     );
     assert!(matches!(fake.notes.seen().as_slice(), [Seen::Blocked(_)]));

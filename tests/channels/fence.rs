@@ -19,17 +19,25 @@ const SHORT: Duration = Duration::from_millis(400);
 async fn on_air(patience: Duration) -> (Mall, String) {
     let mut mall = Mall::open(50, json!({ "mode": "shared" })).await;
     mall.shop = mall.shop.patient(patience);
-    let broadcast = mall
-        .admin(Method::POST, "/broadcasts", json!({ "title": "라이브" }))
-        .await;
-    let id = broadcast["broadcast_id"].as_str().expect("an id");
-    mall.admin(Method::POST, &format!("/broadcasts/{id}/start"), json!({}))
-        .await;
+    let id = mall.begin_broadcast().await;
     let path = format!("/broadcasts/{id}/products/spotlight");
     (mall, path)
 }
 
-fn spotlight(units: u64) -> Value {
+impl Mall {
+    /// The host goes on air, with nothing to sell yet. Answers the broadcast's id.
+    pub(crate) async fn begin_broadcast(&self) -> String {
+        let title = json!({ "title": "라이브" });
+        let broadcast = self.admin(Method::POST, "/broadcasts", title).await;
+        let id = broadcast["broadcast_id"].as_str().expect("an id");
+        let start = format!("/broadcasts/{id}/start");
+        self.admin(Method::POST, &start, json!({})).await;
+        id.to_owned()
+    }
+}
+
+/// So many mugs are put up for sale on air.
+pub(crate) fn spotlight(units: u64) -> Value {
     json!({ "product_id": "mug", "live_price": 9_900, "limited_quantity": units })
 }
 

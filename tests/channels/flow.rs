@@ -16,7 +16,10 @@ use onepool::{
 use onepool_tests::{CHANNELS, Fault};
 use serde_json::{Value, json};
 
-use crate::mall::{self, Mall};
+use crate::{
+    fence::spotlight,
+    mall::{self, Mall},
+};
 
 fn shared() -> Value {
     json!({ "mode": "shared" })
@@ -47,18 +50,9 @@ async fn a_sale_on_one_channel_lowers_every_other_one() {
 #[tokio::test]
 async fn the_fence_of_a_broadcast_shrinks_the_channels_and_returns_what_is_left() {
     let mall = Mall::open(50, shared()).await;
-    let broadcast = mall
-        .admin(Method::POST, "/broadcasts", json!({ "title": "라이브" }))
-        .await;
-    let id = broadcast["broadcast_id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
-    mall.admin(Method::POST, &format!("/broadcasts/{id}/start"), json!({}))
-        .await;
-    let spotlight = json!({ "product_id": "mug", "live_price": 9_900, "limited_quantity": 30 });
+    let id = mall.begin_broadcast().await;
     let path = format!("/broadcasts/{id}/products/spotlight");
-    mall.admin(Method::POST, &path, spotlight).await;
+    mall.admin(Method::POST, &path, spotlight(30)).await;
     mall.deliver().await;
     assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 20)));
     mall.admin(Method::POST, &format!("/broadcasts/{id}/end"), json!({}))

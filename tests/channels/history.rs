@@ -1,7 +1,7 @@
 //! Random histories over all channels, with everything that goes wrong at marketplaces, in stores and in between: when all is quiet every
 //! marketplace shows exactly its policy's number, every order is deducted once, net of what was cancelled of it, and the gate agrees.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::http::Method;
 use fastrand::Rng;
@@ -15,7 +15,7 @@ use onepool::{
 use onepool_tests::{CHANNELS, Fault};
 use serde_json::{Value, json};
 
-use crate::{mall::Mall, trouble::Away};
+use crate::{fence::spotlight, mall::Mall, scarce::Scarce, trouble::Away};
 
 /// Histories of a run unless `HISTORIES` says otherwise, and what happens in each.
 const HISTORIES: u64 = 12;
@@ -58,7 +58,7 @@ const CALLS: [Calls; 4] = [
     },
     Calls {
         write: "set_inventory",
-        read: "inventory",
+        read: "product",
         lists: &["orders"],
         confirm: "process_status",
     },
@@ -85,9 +85,10 @@ enum Turn {
     KillPush,
     Wipe,
     StoreFails,
+    Air,
 }
 
-const TURNS_OF: [(Turn, u32); 18] = [
+const TURNS_OF: [(Turn, u32); 19] = [
     (Turn::Buy, 26),
     (Turn::Pull, 8),
     (Turn::Deliver, 10),
@@ -106,6 +107,7 @@ const TURNS_OF: [(Turn, u32); 18] = [
     (Turn::KillPush, 3),
     (Turn::Wipe, 1),
     (Turn::StoreFails, 4),
+    (Turn::Air, 4),
 ];
 
 struct History {
@@ -116,6 +118,9 @@ struct History {
     distributions: [Value; 4],
     /// Orders that are known, by channel.
     orders: [Vec<String>; 4],
+    /// Broadcasts, and whether the last one is on air.
+    broadcasts: Vec<String>,
+    is_on_air: bool,
     /// Whether something was changed that nobody tells us of: only a sweep finds it.
     unseen: bool,
 }
@@ -140,10 +145,18 @@ impl History {
                 mall.skew(channel, rng.i64(-SKEW..=SKEW)).await;
             }
         }
+        for channel in CHANNELS {
+            if rng.u8(..3) == 0 {
+                let quota = Scarce::new(rng.u32(15..40), rng.f64() + 0.7);
+                mall.ration(channel, Arc::new(quota)).await;
+            }
+        }
         Self {
             seed,
             rng,
             mall,
+            broadcasts: Vec::new(),
+            is_on_air: false,
             stocked: UNITS,
             distributions: [(); 4].map(|()| shared.clone()),
             orders: Default::default(),
@@ -216,6 +229,35 @@ impl History {
             }
             Turn::Wipe => self.mall.wipe().await,
             Turn::StoreFails => self.stores_fail(which).await,
+            Turn::Air => self.air().await,
+        }
+    }
+
+    /// A broadcast takes units out of the pool for itself, or some more; or it is over.
+    async fn air(&mut self) {
+        let units = self.rng.u64(1..80);
+        if !self.is_on_air {
+            let broadcast = self.mall.begin_broadcast().await;
+            let path = format!("/broadcasts/{broadcast}/products/spotlight");
+            let aired = self.mall.asks_for(Method::POST, &path, spotlight(units));
+            self.is_on_air = aired.await.is_some();
+            self.broadcasts.push(broadcast);
+        } else if self.rng.bool() {
+            let broadcast = self.broadcasts.last().expect("one is on air");
+            let path = format!("/broadcasts/{broadcast}/products/mug");
+            let more = json!({ "add_quantity": units });
+            // If the pool has so many.
+            drop(self.mall.asks_for(Method::PATCH, &path, more).await);
+        } else {
+            self.end_broadcast().await;
+        }
+    }
+
+    async fn end_broadcast(&mut self) {
+        if std::mem::take(&mut self.is_on_air) {
+            let broadcast = self.broadcasts.last().expect("one is on air");
+            let path = format!("/broadcasts/{broadcast}/end");
+            self.mall.admin(Method::POST, &path, json!({})).await;
         }
     }
 
@@ -389,11 +431,13 @@ impl History {
     }
 
     /// Everything is let go, and comes to rest.
-    async fn check(&self) {
-        let Self { seed, mall, .. } = self;
+    async fn check(mut self) {
         for channel in CHANNELS {
-            mall.calm(channel).await;
+            self.mall.calm(channel).await;
+            self.mall.renew(channel).await;
         }
+        self.end_broadcast().await;
+        let Self { seed, mall, .. } = &self;
         mall.pass(Duration::from_secs(600)).await;
         mall.shop.reconcile.run().await.expect("reconciles");
         // Pulls agree with buyers and cancel what is oversold. Where the clock is ahead, that is pulled once ours is there.
@@ -431,6 +475,10 @@ impl History {
             let share = mall.unsold(&Source::Channel(channel.to_owned())).await;
             left += share;
             expected.push((channel, policy(distribution, pool, share)));
+        }
+        for broadcast in &self.broadcasts {
+            let live = Source::Live(broadcast.parse().expect("an id"));
+            assert_eq!(mall.unsold(&live).await, 0, "seed {seed}: {broadcast}");
         }
         let mut bought = 0;
         for channel in CHANNELS {

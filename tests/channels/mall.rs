@@ -57,7 +57,6 @@ pub(crate) struct Mall {
     /// What the seller's people do at the marketplaces by hand.
     pub(crate) office: Ports,
     urls: BTreeMap<&'static str, String>,
-    refresh_token: String,
     http: reqwest::Client,
     /// Messages of the two queues, each with the moment from which it is received.
     queued: RefCell<Vec<(Timestamp, String)>>,
@@ -104,7 +103,6 @@ impl Mall {
             office,
             shop,
             urls,
-            refresh_token,
             http,
             queued: RefCell::default(),
             _all: all,
@@ -130,16 +128,9 @@ impl Mall {
     }
 
     /// The two functions ask the shop's own quota before they call this channel.
-    pub(crate) fn govern(&mut self, channel: &'static str) {
-        let mut credentials = credentials(channel);
-        if channel == "ownstore" {
-            credentials.push(("refresh_token", &self.refresh_token));
-        }
-        let (url, tokens) = (&self.urls[channel], Arc::new(InMemory::default()));
-        for ports in [&mut self.pull.ports, &mut self.push.ports] {
-            let quota = Arc::new(self.shop.quota(channel));
-            open(ports, channel, url, &credentials, (quota, &tokens));
-        }
+    pub(crate) async fn govern(&mut self, channel: &str) {
+        let quota = Arc::new(self.shop.quota(channel));
+        self.ration(channel, quota).await;
     }
 
     /// The mug is put up at a marketplace, by hand.
@@ -196,7 +187,7 @@ impl Mall {
     }
 
     /// The operator calls a route; `None` if there are not so many units.
-    async fn asks_for(&self, method: Method, path: &str, body: Value) -> Option<Value> {
+    pub(crate) async fn asks_for(&self, method: Method, path: &str, body: Value) -> Option<Value> {
         let key = format!("{:016x}", fastrand::u64(..));
         let (status, answer) = self.shop.admin(method, path, Some(&key), body).await;
         assert!(status < 300 || status == 409, "{path}: {status} {answer}");
@@ -220,6 +211,16 @@ impl Mall {
         let url = format!("{}/sandbox/{what}", self.urls[channel]);
         let answer = self.http.get(url).send().await.expect("the fake answers");
         answer.json().await.expect("JSON")
+    }
+
+    /// The requests of an operation that have arrived at a marketplace, in their order.
+    pub(crate) async fn requests(&self, channel: &str, operation: &str) -> Vec<Value> {
+        let mut books = self.books(channel, "requests").await;
+        let Value::Array(mut requests) = books["requests"].take() else {
+            panic!("no requests: {books}");
+        };
+        requests.retain(|request| request["operation"] == operation);
+        requests
     }
 
     /// What a marketplace calls the mug.
@@ -317,15 +318,16 @@ impl Mall {
 
     /// The two functions are given other credentials of a channel.
     pub(crate) fn reopen(&mut self, channel: &str, credentials: &[(&str, &str)]) {
-        let tokens = Arc::new(InMemory::default());
-        for ports in [&mut self.pull.ports, &mut self.push.ports] {
-            let terms = (Arc::new(Unlimited) as Arc<dyn Quota>, &tokens);
-            open(ports, channel, &self.urls[channel], credentials, terms);
-        }
+        self.start_anew(channel, credentials, Arc::new(Unlimited));
     }
 
     /// What a person does whose credentials of a channel were revoked.
     pub(crate) async fn renew(&mut self, channel: &str) {
+        self.ration(channel, Arc::new(Unlimited)).await;
+    }
+
+    /// The two functions start anew, and ask this quota before they call a channel.
+    pub(crate) async fn ration(&mut self, channel: &str, quota: Arc<dyn Quota>) {
         let mut credentials = credentials(channel);
         let token = if channel == "ownstore" {
             let pair = self.does(channel, "actions/cafe24-tokens", json!({})).await;
@@ -336,7 +338,15 @@ impl Mall {
         if channel == "ownstore" {
             credentials.push(("refresh_token", &token));
         }
-        self.reopen(channel, &credentials);
+        self.start_anew(channel, &credentials, quota);
+    }
+
+    fn start_anew(&mut self, channel: &str, credentials: &[(&str, &str)], quota: Arc<dyn Quota>) {
+        let tokens = Arc::new(InMemory::default());
+        for ports in [&mut self.pull.ports, &mut self.push.ports] {
+            let terms = (Arc::clone(&quota), &tokens);
+            open(ports, channel, &self.urls[channel], credentials, terms);
+        }
     }
 
     /// What every marketplace shows.

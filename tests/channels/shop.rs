@@ -247,7 +247,7 @@ async fn another_secret_is_not_taken_and_the_rate_is_waited_for() {
         .await;
     let limited = market.set_stock(&stock(&mug(), 1, 1)).await;
     assert!(
-        matches!(limited, Err(Failure::Later { after: Some(_), .. })),
+        matches!(limited, Err(Failure::Limited { .. })),
         "{limited:?}"
     );
     assert!(matches!(fake.notes.seen().as_slice(), [Seen::Blocked(_)]));

@@ -4,6 +4,7 @@
 
 mod asyncapi;
 pub mod chaos;
+mod counters;
 mod crash;
 mod dynamodb;
 mod redis_server;
@@ -13,6 +14,7 @@ mod viewer;
 mod wire;
 
 pub use asyncapi::AsyncApi;
+pub use counters::Counters;
 pub use crash::crash_after;
 pub use dynamodb::DynamoDb;
 pub use redis_server::{Monitor, RedisServer};

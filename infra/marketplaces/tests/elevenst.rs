@@ -556,6 +556,32 @@ async fn a_get_writes_the_price_and_tells_the_old_one() {
 }
 
 #[tokio::test]
+async fn a_product_is_read_with_its_price_and_the_sellers_discount() {
+    let elevenst = ElevenSt::start().await;
+    let path = "prodmarketservice/prodmarket/9100000001";
+    let product = elevenst.get(path).await;
+    let told = ["selPrc", "selStatCd", "prdNm"].map(|field| product.text_of(field));
+    let expected = ["12900", "103", "머그컵"].map(|text| Some(text.to_owned()));
+    assert_eq!(told, expected);
+    assert_eq!(product.text_of("dscAmtPercnt"), None);
+    let discount = json!({ "productId": "9100000001", "value": 10, "unitType": "PERCENT" });
+    elevenst.control("actions/discount", discount).await;
+    let product = elevenst.get(path).await;
+    let told = ["selPrc", "dscAmtPercnt", "cupnDscMthdCd"].map(|field| product.text_of(field));
+    let expected = ["12900", "10", "02"].map(|text| Some(text.to_owned()));
+    assert_eq!(told, expected);
+    let line = json!({ "optionId": "44000000002", "quantity": 2 });
+    elevenst.control("orders", json!({ "lines": [line] })).await;
+    let list = "ordservices/complete/202611201100/202611201300";
+    let order = elevenst.get(list).await;
+    let paid = ["ordAmt", "lstSellerDscPrc", "ordPayAmt"].map(|field| order.text_of(field));
+    let expected = ["27800", "2580", "25220"].map(|text| Some(text.to_owned()));
+    assert_eq!(paid, expected);
+    let missing = elevenst.get("prodmarketservice/prodmarket/9199999999");
+    assert_eq!(missing.await.code(), "404");
+}
+
+#[tokio::test]
 async fn a_stopped_display_sells_nothing_until_it_is_restarted() {
     let elevenst = ElevenSt::start().await;
     let stat = async |what: &str| {

@@ -88,7 +88,7 @@ pub enum Alert {
         /// What the channel said.
         cause: String,
     },
-    /// A listing costs less than its policy allows, and cannot be raised.
+    /// A listing costs less than its policy allows, and cannot be raised; or was sold for less.
     BelowFloor {
         /// The product.
         product: String,

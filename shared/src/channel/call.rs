@@ -17,6 +17,8 @@ use crate::config::Secret;
 /// Marketplaces take their time over wide windows; the function that waits has longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest that a `retry-after` is believed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3_600);
 /// The longest answer that is read. A day of orders of a large seller stays below it; what is longer is asked for in smaller windows.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -205,7 +207,7 @@ impl Caller {
     /// `pause`.
     ///
     /// # Errors
-    /// [`Failure::Later`] if it does.
+    /// [`Failure::Limited`] if it does.
     pub async fn check_rate(
         &self,
         bucket: &str,
@@ -217,11 +219,12 @@ impl Caller {
         }
         let pause = answer
             .number("retry-after")
-            .map_or(pause, Duration::from_secs);
+            .map_or(pause, Duration::from_secs)
+            .min(LONGEST_PAUSE);
         self.observe(bucket, Seen::Blocked(pause)).await;
-        Err(Failure::Later {
-            reason: "rate limited".to_owned(),
-            after: Some(pause),
+        Err(Failure::Limited {
+            reason: answer.status.to_string(),
+            after: pause,
         })
     }
 

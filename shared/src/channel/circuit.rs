@@ -37,6 +37,9 @@ pub struct Circuit {
     pub failures: u32,
     /// Until when the channel is left alone.
     pub open_until: Option<Timestamp>,
+    /// Until when too many calls count as one failure: those that were on their way when the first of them was turned down are turned
+    /// down as well.
+    pub rush_until: Option<Timestamp>,
 }
 
 impl Circuit {
@@ -59,6 +62,11 @@ impl Circuit {
     /// How it is after a failure.
     fn after(self, failure: &Failure, now: Timestamp) -> Self {
         let failures = self.failures.saturating_add(1);
+        let mut rush_until = None;
+        let again = || {
+            let doubled = failures.saturating_sub(FAILURES).min(8);
+            (failures >= FAILURES).then(|| (FIRST * (1 << doubled)).min(LONGEST))
+        };
         let span = match failure {
             // It is there, and did not like this one thing.
             Failure::Refused(_) => return Self::default(),
@@ -68,14 +76,19 @@ impl Circuit {
             Failure::Later {
                 after: Some(span), ..
             } => Some(*span),
-            Failure::Later { after: None, .. } | Failure::Unknown(_) => {
-                let doubled = failures.saturating_sub(FAILURES).min(8);
-                (failures >= FAILURES).then(|| (FIRST * (1 << doubled)).min(LONGEST))
+            Failure::Limited { .. } if self.rush_until.is_some_and(|until| until > now) => {
+                return self;
             }
+            Failure::Limited { after, .. } => {
+                rush_until = Some(now + *after);
+                again().map(|span| span.max(*after))
+            }
+            Failure::Later { after: None, .. } | Failure::Unknown(_) => again(),
         };
         Self {
             failures,
             open_until: span.map_or(self.open_until, |span| Some(now + span)),
+            rush_until,
         }
     }
 }
@@ -93,12 +106,14 @@ impl Circuits {
     /// Redis did not answer.
     pub async fn of(&self, channel: &str) -> Result<Circuit, Error> {
         let mut command = redis::pipe();
-        command.hmget(self.keys.circuit(channel), &["failures", "open_until"]);
-        let ((failures, open_until),): ((Option<u32>, Option<u64>),) =
+        let fields = ["failures", "open_until", "rush_until"];
+        command.hmget(self.keys.circuit(channel), &fields);
+        let ((failures, open_until, rush_until),): ((Option<u32>, Option<u64>, Option<u64>),) =
             self.redis.send(&command).await?;
         Ok(Circuit {
             failures: failures.unwrap_or(0),
             open_until: open_until.map(Timestamp::from_millis),
+            rush_until: rush_until.map(Timestamp::from_millis),
         })
     }
 
@@ -140,8 +155,13 @@ impl Circuits {
         commands.atomic().del(&place).ignore();
         if next != Circuit::default() {
             commands.hset(&place, "failures", next.failures).ignore();
-            if let Some(until) = next.open_until {
-                commands.hset(&place, "open_until", until.millis()).ignore();
+            for (field, until) in [
+                ("open_until", next.open_until),
+                ("rush_until", next.rush_until),
+            ] {
+                if let Some(until) = until {
+                    commands.hset(&place, field, until.millis()).ignore();
+                }
             }
             commands.pexpire(&place, MEMORY_MS).ignore();
         }
@@ -184,5 +204,27 @@ mod tests {
         );
         assert_eq!(told.word(now), "open");
         assert_eq!(told.word(now + Duration::from_secs(3_600)), "half_open");
+    }
+
+    #[test]
+    fn too_many_calls_open_it_when_they_are_said_again_and_again() {
+        let mut now = Timestamp::from_millis(1_000_000);
+        let limited = |seconds| Failure::Limited {
+            reason: "429".to_owned(),
+            after: Duration::from_secs(seconds),
+        };
+        let mut circuit = Circuit::default();
+        for word in ["closed", "closed", "open"] {
+            // Four that were on their way are turned down together.
+            for _ in 0..4 {
+                circuit = circuit.after(&limited(15), now);
+            }
+            assert_eq!(circuit.word(now), word, "{circuit:?}");
+            now = now + Duration::from_secs(15);
+        }
+        assert_eq!(circuit.failures, 3);
+        assert_eq!(circuit.open_until, Some(now), "as long as was said");
+        let long = circuit.after(&limited(1), now);
+        assert_eq!(long.open_until, Some(now + Duration::from_secs(20)));
     }
 }

@@ -146,6 +146,8 @@ pub struct Resync {
     dry_run: bool,
     /// Listings that were looked at.
     compared: usize,
+    /// Those of them whose price nobody has seen yet: of it nothing is said.
+    unpriced: usize,
     /// Whether that was all of them.
     complete: bool,
     differences: Vec<Difference>,
@@ -407,7 +409,8 @@ impl Desk {
         self.known(channel)?;
         let bears = self.catalog.push_state(channel).await?.bears;
         let pulled_to = self.catalog.pull_state(channel).await?.cursor;
-        let (mut differences, mut compared, mut after) = (Vec::new(), 0, None);
+        let (mut differences, mut after) = (Vec::new(), None);
+        let (mut compared, mut unpriced) = (0, 0);
         loop {
             let (products, next) = self
                 .catalog
@@ -420,6 +423,7 @@ impl Desk {
                 };
                 compared += 1;
                 let state = state.of(&listing.item);
+                unpriced += usize::from(state.seen_price().is_none());
                 // As a push would compute it now.
                 let units = self.units(listing, bears).await?;
                 let units = units.saturating_sub(state.unpulled(pulled_to));
@@ -457,6 +461,7 @@ impl Desk {
         Ok(Resync {
             dry_run,
             compared,
+            unpriced,
             complete: after.is_none(),
             differences,
         })

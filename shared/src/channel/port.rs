@@ -119,7 +119,7 @@ pub struct Shown {
     pub units: u64,
     /// Whether it can be bought at all, stock apart: not stopped, not deleted.
     pub on_sale: bool,
-    /// Its price, where reading stock tells it too.
+    /// Its price; `None` if the marketplace does not tell it, or only for one more call and a number that goes down has no time for it.
     pub price: Option<Price>,
 }
 
@@ -206,10 +206,19 @@ pub enum Failure {
     /// It did nothing for sure, and will later; not before `after`, if that is known.
     #[error("not now: {reason}")]
     Later {
-        /// Why: "rate limited", "maintenance", "unreachable".
+        /// Why: "blocked", "maintenance", "unreachable".
         reason: String,
         /// How long to leave it alone.
         after: Option<Duration>,
+    },
+    /// It did nothing for sure: there were too many calls, and it says when to ask again. That happens to whoever goes as fast as it
+    /// allows; only one that says so again and again is left alone. A block that its documents speak of is [`Failure::Later`].
+    #[error("rate limited: {reason}")]
+    Limited {
+        /// What it said.
+        reason: String,
+        /// When to ask again.
+        after: Duration,
     },
     /// It was not asked: our own calls are used up for now, or another of our runners has to finish first. It says nothing of the
     /// marketplace, so nobody else is kept waiting for it.

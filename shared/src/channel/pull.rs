@@ -25,7 +25,7 @@ use super::{
     alert::{Alert, Alerts},
     circuit::{Circuit, Circuits},
     count,
-    listing::ShownState,
+    listing::{Listing, ShownState},
     quota::Urgency,
     wake::PullWake,
 };
@@ -241,6 +241,9 @@ impl Pull {
                 return match failure {
                     Failure::Refused(_) => Ok(()),
                     Failure::Turn { after, .. } => self.put_off(&wake, after).await,
+                    Failure::Limited { after, .. } => {
+                        self.put_off(&wake, open_for.max(after).max(AGAIN)).await
+                    }
                     Failure::Later { .. } | Failure::Unknown(_) | Failure::Credentials(_) => {
                         self.put_off(&wake, open_for.max(AGAIN)).await
                     }
@@ -448,7 +451,7 @@ impl Pull {
             }
         }
         let mut brought = Brought::default();
-        let (mut new, mut gone) = (Vec::new(), BTreeSet::new());
+        let (mut new, mut gone, mut below) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for line in &lines {
             if let Some(record) = known.get(&line.key) {
                 self.follow(line, record, &mut brought, now).await?;
@@ -471,8 +474,11 @@ impl Pull {
                     .await?;
                 continue;
             };
+            let product = &listing.product_id;
             if is_gone {
-                gone.insert(&listing.product_id);
+                gone.insert(product);
+            } else if let Some(floor) = floor_above(line, listing, &offers[product]) {
+                below.insert((product, line.unit_price, floor));
             }
             new.push(NewLine {
                 channel: channel.to_owned(),
@@ -517,6 +523,15 @@ impl Pull {
         }
         for (product, source) in &brought.touched {
             self.fence.follow(source, product, now).await?;
+        }
+        for (product, price, floor) in below {
+            let product = product.to_string();
+            let alert = Alert::BelowFloor {
+                product,
+                price,
+                floor,
+            };
+            self.alerts.tell(channel, &alert).await;
         }
         failed.map_or(Ok(brought), Err)
     }
@@ -928,7 +943,7 @@ impl Pull {
             Failure::Refused(_) => Some(Alert::Away { cause }),
             // Nobody is told that we wait for ourselves.
             Failure::Turn { .. } => None,
-            Failure::Later { .. } | Failure::Unknown(_) => circuit
+            Failure::Later { .. } | Failure::Limited { .. } | Failure::Unknown(_) => circuit
                 .is_open(clock::now())
                 .then_some(Alert::Away { cause }),
         };
@@ -948,6 +963,13 @@ impl Brought {
             LineState::Confirmed | LineState::Cancelled => {}
         }
     }
+}
+
+/// The floor that a line was sold below, in won. The sale stands: a person looks at the discounts.
+fn floor_above(line: &OrderLine, listing: &Listing, offers: &Offers) -> Option<u64> {
+    let floor = listing.floor(offers.product.as_ref()?.list_price)?;
+    // Some lists do not tell the price.
+    (1..floor).contains(&line.unit_price).then_some(floor)
 }
 
 /// What makes a line none that can be imported.

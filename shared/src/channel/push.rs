@@ -373,6 +373,7 @@ impl Push {
                     // It says nothing of the channel: one more try is no worse than the first.
                     Failure::Turn { after, .. } => Some((*after).max(AGAIN)),
                     Failure::Later { after, .. } => Some(longer(after.unwrap_or(AGAIN))),
+                    Failure::Limited { after, .. } => Some(longer(*after)),
                     Failure::Unknown(_) => Some(longer(AGAIN)),
                     Failure::Credentials(_) => Some(longer(RECHECK)),
                 };
@@ -394,6 +395,7 @@ impl Push {
             let alert = match failure {
                 Failure::Credentials(_) => Alert::Credentials { cause },
                 Failure::Later { .. }
+                | Failure::Limited { .. }
                 | Failure::Turn { .. }
                 | Failure::Unknown(_)
                 | Failure::Refused(_) => Alert::Away { cause },
@@ -447,7 +449,13 @@ impl Push {
     ) -> Result<Result<Pushed, Failure>, Error> {
         let limits = port.limits();
         let pulled_to = self.catalog.pull_state(&listing.channel).await?.cursor;
-        let shown = match port.read_item(&listing.item, urgency).await {
+        // Nobody asks a price who does not know what it costs now.
+        let look = if state.price.is_none() {
+            urgency.max(Urgency::Up)
+        } else {
+            urgency
+        };
+        let shown = match port.read_item(&listing.item, look).await {
             Ok(shown) => shown,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -477,6 +485,8 @@ impl Push {
                 Ok(back) => back,
                 Err(failure) => return Ok(Err(failure)),
             };
+            // Who goes down may not be told the price again.
+            seen.price = seen.price.or(shown.price);
         }
         // Sold between the write and the look back.
         let sold_since = units.saturating_sub(seen.units);
@@ -534,17 +544,18 @@ impl Push {
         state: &ShownState,
         seen: &Shown,
     ) -> Priced {
-        let known = seen.price.map(|price| price.sale).or(state.price);
+        let told = seen.price.or(state.seen_price());
+        let known = told.map(|price| price.sale).or(state.price);
         let mut priced = Priced {
             price: known,
-            effective: seen.price.map(|price| price.effective),
+            effective: told.map(|price| price.effective),
             ..Priced::default()
         };
         let Some(product) = &offers.product else {
             return priced;
         };
         let step = port.limits().price_step;
-        let ask = price_to_ask(listing, product.list_price, seen.price, step);
+        let ask = price_to_ask(listing, product.list_price, told, step);
         if known == Some(ask) {
             return priced;
         }
@@ -585,6 +596,7 @@ impl Push {
             }
             Err(
                 failure @ (Failure::Later { .. }
+                | Failure::Limited { .. }
                 | Failure::Turn { .. }
                 | Failure::Unknown(_)
                 | Failure::Credentials(_)),
@@ -608,11 +620,7 @@ async fn write_price(
     for _ in 0..2 {
         let Some(ask) = next.take() else { break };
         port.set_price(&listing.item, ask).await?;
-        let was_told = priced.effective.take().is_some();
-        priced.price = Some(ask);
-        if !was_told {
-            break;
-        }
+        (priced.price, priced.effective) = (Some(ask), None);
         let seen = port.read_item(&listing.item, Urgency::Up).await?.price;
         // One that shows the old price yet is looked at again with the next push.
         let Some(seen) = seen.filter(|seen| seen.sale == ask) else {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use roxmltree::Document;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -40,11 +41,59 @@ impl Stock {
     }
 }
 
+/// The seller's instant discount of a product.
+#[derive(Clone, Copy, Debug)]
+struct Discount {
+    value: u64,
+    unit: Unit,
+}
+
+/// `cupnDscMthdCd`: what a discount is counted in.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Unit {
+    Won,
+    Percent,
+}
+
+/// The body of the action `discount`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct NewDiscount {
+    product_id: String,
+    /// 0 takes it back.
+    value: u64,
+    unit_type: Unit,
+}
+
+impl Discount {
+    fn of(self, price: u64) -> u64 {
+        match self.unit {
+            Unit::Won => self.value,
+            Unit::Percent => price * self.value / 100,
+        }
+        .min(price)
+    }
+
+    fn fields(self) -> Vec<(&'static str, String)> {
+        let unit = match self.unit {
+            Unit::Won => "01",
+            Unit::Percent => "02",
+        };
+        vec![
+            ("dscAmtPercnt", self.value.to_string()),
+            ("cupnDscMthdCd", unit.to_owned()),
+            ("cupnUseLmtDyYn", "N".to_owned()),
+        ]
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Product {
     name: String,
     seller_code: String,
     price: u64,
+    discount: Option<Discount>,
     /// The seller stopped the display.
     stopped: bool,
     stocks: Vec<Stock>,
@@ -74,6 +123,8 @@ pub(crate) struct Bought {
     pub(crate) option: Option<String>,
     pub(crate) price: u64,
     pub(crate) extra: i64,
+    /// What the seller gave of the price of one.
+    pub(crate) discount: u64,
 }
 
 impl Bought {
@@ -142,6 +193,7 @@ impl Goods {
             name: item.name,
             seller_code: item.seller_code.unwrap_or_default(),
             price: item.price,
+            discount: None,
             stopped: false,
             stocks,
         };
@@ -185,6 +237,9 @@ impl Goods {
                 stock_code: stock.seller_code.clone(),
                 option: stock.option.clone(),
                 extra: stock.extra,
+                discount: product
+                    .discount
+                    .map_or(0, |discount| discount.of(product.price)),
                 product_no,
                 stock_no,
             });
@@ -197,6 +252,35 @@ impl Goods {
 
     pub(crate) fn give_back(&mut self, bought: &Bought, units: u64) {
         self.change_units(&bought.product_no, &bought.stock_no, |left| left + units);
+    }
+
+    pub(crate) fn discount(&mut self, new: NewDiscount) -> Result<Value, Refusal> {
+        let product = self
+            .products
+            .get_mut(&new.product_id)
+            .ok_or_else(|| Refusal::not_found("product", &new.product_id))?;
+        product.discount = (new.value > 0).then_some(Discount {
+            value: new.value,
+            unit: new.unit_type,
+        });
+        Ok(shown(&new.product_id, product))
+    }
+
+    /// `prodmarket/{prdNo}`: what a seller registered, the seller's instant discount included; no surcharges.
+    pub(crate) fn read_product(&self, product_no: &str) -> Answer {
+        let Some(product) = self.products.get(product_no) else {
+            return no_such_product(product_no);
+        };
+        let mut fields = vec![
+            ("prdNo", product_no.to_owned()),
+            ("prdNm", product.name.clone()),
+            ("sellerPrdCd", product.seller_code.clone()),
+            ("selPrc", product.price.to_string()),
+            ("selStatCd", product.state().to_string()),
+        ];
+        fields.extend(product.discount.map(Discount::fields).unwrap_or_default());
+        fields.push(("message", format!("[{product_no}] 조회되었습니다.")));
+        document(&parent("Product", &elements(&fields)))
     }
 
     /// `stck/{prdNo}`.
@@ -492,6 +576,7 @@ fn shown(no: &str, product: &Product) -> Value {
         "productId": no,
         "name": product.name,
         "price": product.price,
+        "discount": product.discount.map_or(0, |discount| discount.of(product.price)),
         "state": product.state(),
         "sellerCode": product.seller_code,
         "options": options,

@@ -21,6 +21,7 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     answer::{Answer, Refusal},
     call::{Call, Subject},
+    control::read,
     elevenst::{
         claims::{Freed, Numbers},
         goods::Goods,
@@ -114,6 +115,7 @@ impl ElevenSt {
             | Request::Reject(_) => match self.write(request, now) {
                 Ok(verdict) | Err(verdict) => verdict.answer(family),
             },
+            Request::ReadProduct { product } => self.goods.read_product(product),
             Request::ReadStock { product } => self.goods.read_stock(product),
             Request::WriteStock { stock } => self.goods.write_stock(stock, &call.body),
             Request::Display { product, stop } => self.goods.display(product, *stop),
@@ -149,6 +151,7 @@ impl ElevenSt {
             Request::List { .. }
             | Request::Claims { .. }
             | Request::States { .. }
+            | Request::ReadProduct { .. }
             | Request::ReadStock { .. }
             | Request::WriteStock { .. }
             | Request::Display { .. }
@@ -199,6 +202,7 @@ impl Market for ElevenSt {
         "cancelreqreject",
         "reqrejectorder",
         "orderlistall",
+        "product",
         "stck",
         "stockqty",
         "stopdisplay",
@@ -314,6 +318,14 @@ impl Market for ElevenSt {
             ..changed
         };
         Ok(self.switches())
+    }
+
+    /// `discount`: the seller's office gives an instant discount, or takes it back.
+    fn act(&mut self, action: &str, body: &[u8], _now: OffsetDateTime) -> Result<Value, Refusal> {
+        match action {
+            "discount" => self.goods.discount(read(body)?),
+            _other => Err(Refusal::not_found("action", action)),
+        }
     }
 }
 

@@ -158,6 +158,7 @@ impl Order {
         };
         let extra = bought.extra * i64::try_from(line.left).unwrap_or(0);
         let amount = line.unit_price() * line.left;
+        let discount = bought.discount * line.left;
         let zero = || "0".to_owned();
         vec![
             ("ordNo", self.no.clone()),
@@ -177,10 +178,10 @@ impl Order {
             ("selPrc", bought.price.to_string()),
             ("ordOptWonStl", extra.to_string()),
             ("ordAmt", amount.to_string()),
-            ("ordPayAmt", amount.to_string()),
-            ("sellerDscPrc", zero()),
+            ("ordPayAmt", amount.saturating_sub(discount).to_string()),
+            ("sellerDscPrc", discount.to_string()),
             ("tmallDscPrc", zero()),
-            ("lstSellerDscPrc", zero()),
+            ("lstSellerDscPrc", discount.to_string()),
             ("lstTmallDscPrc", zero()),
             ("dlvCst", zero()),
             ("dlvCstType", "03".to_owned()),

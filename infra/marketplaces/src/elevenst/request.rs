@@ -41,6 +41,9 @@ pub(super) enum Request {
     States {
         orders: String,
     },
+    ReadProduct {
+        product: String,
+    },
     ReadStock {
         product: String,
     },
@@ -149,6 +152,9 @@ impl Request {
             ["prodmarketservice", "prodmarket", "stck", product] => Self::ReadStock {
                 product: own(product),
             },
+            ["prodmarketservice", "prodmarket", product] => Self::ReadProduct {
+                product: own(product),
+            },
             ["prodservices", "product", "price", product, price] => Self::Price {
                 product: own(product),
                 price: own(price),
@@ -198,6 +204,7 @@ impl Request {
             Self::Refuse { .. } => "cancelreqreject",
             Self::Reject(_) => "reqrejectorder",
             Self::States { .. } => "orderlistall",
+            Self::ReadProduct { .. } => "product",
             Self::ReadStock { .. } => "stck",
             Self::WriteStock { .. } => "stockqty",
             Self::Display { stop: true, .. } => "stopdisplay",
@@ -215,7 +222,8 @@ impl Request {
             | Self::Approve { .. }
             | Self::Refuse { .. }
             | Self::Reject(_) => Family::Write,
-            Self::ReadStock { .. }
+            Self::ReadProduct { .. }
+            | Self::ReadStock { .. }
             | Self::WriteStock { .. }
             | Self::Display { .. }
             | Self::Price { .. }
@@ -225,7 +233,8 @@ impl Request {
 
     pub(super) fn items(&self) -> Vec<String> {
         match self {
-            Self::ReadStock { product }
+            Self::ReadProduct { product }
+            | Self::ReadStock { product }
             | Self::Display { product, .. }
             | Self::Price { product, .. }
             | Self::ReplaceOptions { product } => vec![product.clone()],
@@ -252,6 +261,7 @@ impl Request {
             Self::States { orders } => orders.split(',').map(str::to_owned).collect(),
             Self::List { .. }
             | Self::Claims { .. }
+            | Self::ReadProduct { .. }
             | Self::ReadStock { .. }
             | Self::WriteStock { .. }
             | Self::Display { .. }

@@ -186,13 +186,14 @@ fn outcome(answer: &Answer, effect: Effect) -> Result<Reply, Failure> {
     let why = said(answer);
     match status {
         StatusCode::CONFLICT => Ok(Reply::Same),
-        StatusCode::TOO_MANY_REQUESTS => Err(Failure::Later {
-            reason: "rate limited".to_owned(),
-            after: Some(pause(answer)),
+        StatusCode::TOO_MANY_REQUESTS => Err(Failure::Limited {
+            reason: why,
+            after: pause(answer),
         }),
         _ => match effect.failure(status, why) {
             Failure::Refused(why) => Ok(Reply::Refused(why)),
             failure @ (Failure::Later { .. }
+            | Failure::Limited { .. }
             | Failure::Turn { .. }
             | Failure::Unknown(_)
             | Failure::Credentials(_)) => Err(failure),
@@ -297,10 +298,7 @@ mod tests {
                 "{status}"
             );
         }
-        assert!(matches!(
-            write(429, ""),
-            Err(Failure::Later { after: Some(_), .. })
-        ));
+        assert!(matches!(write(429, ""), Err(Failure::Limited { .. })));
         for status in [500, 503, 504] {
             assert!(
                 matches!(write(status, ""), Err(Failure::Unknown(_))),

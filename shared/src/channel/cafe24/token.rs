@@ -144,6 +144,7 @@ impl Tokens {
                 failure @ (Failure::Credentials(_)
                 | Failure::Refused(_)
                 | Failure::Later { .. }
+                | Failure::Limited { .. }
                 | Failure::Turn { .. }),
             ) => return Err(failure),
         }
@@ -170,6 +171,7 @@ impl Tokens {
                     failure @ (Failure::Credentials(_)
                     | Failure::Refused(_)
                     | Failure::Later { .. }
+                    | Failure::Limited { .. }
                     | Failure::Turn { .. }),
                 ) => return Err(failure),
             }
@@ -207,9 +209,9 @@ impl Tokens {
             .map(|refusal| refusal.error)
             .unwrap_or_default();
         Err(match status {
-            StatusCode::TOO_MANY_REQUESTS => Failure::Later {
-                reason: "rate limited".to_owned(),
-                after: Some(Duration::from_secs(1)),
+            StatusCode::TOO_MANY_REQUESTS => Failure::Limited {
+                reason: status.to_string(),
+                after: Duration::from_secs(1),
             },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Failure::Credentials(format!("{status}: client_id or client_secret"))

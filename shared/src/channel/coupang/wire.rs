@@ -196,9 +196,8 @@ pub(super) fn refusal(answer: &Answer, effect: Effect) -> Failure {
         after: Some(after),
     };
     match answer.status {
-        StatusCode::TOO_MANY_REQUESTS => {
-            later(format!("rate limited: {reason}"), blocked_for(answer))
-        }
+        // No matter of the next second: the vendor is blocked for minutes, and for good if it goes on all the same.
+        StatusCode::TOO_MANY_REQUESTS => later(format!("blocked: {reason}"), blocked_for(answer)),
         StatusCode::FORBIDDEN if is_edge_block(answer) => {
             later("blocked at the edge: 403".to_owned(), blocked_for(answer))
         }
@@ -241,6 +240,7 @@ mod tests {
         match failure {
             Failure::Refused(_) => "refused",
             Failure::Later { .. } => "later",
+            Failure::Limited { .. } => "limited",
             Failure::Turn { .. } => "turn",
             Failure::Unknown(_) => "unknown",
             Failure::Credentials(_) => "credentials",
@@ -251,7 +251,7 @@ mod tests {
         "<HTML><HEAD><TITLE>Access Denied</TITLE></HEAD><BODY>Reference #18.1</BODY></HTML>";
 
     #[test]
-    fn every_failure_is_one_of_four_and_a_write_that_may_have_happened_is_unknown() {
+    fn every_failure_is_of_its_kind_and_a_write_that_may_have_happened_is_unknown() {
         let said = |message: &str| {
             format!(r#"{{"code":"ERROR","message":"{message}","transactionId":"t"}}"#)
         };

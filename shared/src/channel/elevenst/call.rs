@@ -9,10 +9,12 @@ use super::{
     super::{
         Failure, SetupError,
         call::{Caller, Effect, Setup, Terms},
+        korea,
         quota::{Rate, Urgency},
     },
-    wire::{self, Outcome, Row, Stock},
+    wire::{self, Outcome, Row, Stock, Tag},
 };
+use crate::clock;
 
 const BUCKET: &str = "elevenst";
 /// The limit is not published. One and a half a second is what clients in production keep to.
@@ -84,6 +86,14 @@ impl Calls {
                 .text(Method::GET, path, None, Effect::Read, urgency)
                 .await?,
         )
+    }
+
+    /// What a product costs now.
+    pub(super) async fn tag(&self, path: &str, urgency: Urgency) -> Result<Tag, Failure> {
+        let text = self
+            .text(Method::GET, path, None, Effect::Read, urgency)
+            .await?;
+        wire::tag(&text, &korea::date(clock::now()))
     }
 
     /// Does something to a product.

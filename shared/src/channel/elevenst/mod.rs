@@ -29,7 +29,7 @@ use self::{
 };
 use super::{
     CancelWrite, Confirmation, Credentials, Failure, Handle, ItemId, Limits, Marketplace, Page,
-    SetupError, Shown, StockWrite, Window, call::Setup, korea, quota::Urgency,
+    Price, SetupError, Shown, StockWrite, Window, call::Setup, korea, quota::Urgency,
 };
 use crate::clock::{self, Timestamp};
 
@@ -106,6 +106,36 @@ impl ElevenSt {
         );
         let stocks = self.calls.stocks(&path, urgency).await?;
         find_stock(stocks, item)
+    }
+
+    /// What a stock number costs, its surcharge included; `None` if its product does not tell: its units are shown all the same.
+    async fn price(
+        &self,
+        item: &ItemId,
+        surcharge: i64,
+        urgency: Urgency,
+    ) -> Result<Option<Price>, Failure> {
+        let path = format!(
+            "/rest/prodmarketservice/prodmarket/{}",
+            call::segment(&item.product)
+        );
+        match self.calls.tag(&path, urgency).await {
+            Ok(tag) => Ok(Some(Price {
+                sale: tag.price.saturating_add_signed(surcharge),
+                effective: tag.discounted.saturating_add_signed(surcharge),
+            })),
+            Err(Failure::Refused(cause)) => {
+                tracing::warn!(product = item.product, cause, "a price is not told");
+                Ok(None)
+            }
+            Err(
+                failure @ (Failure::Later { .. }
+                | Failure::Limited { .. }
+                | Failure::Turn { .. }
+                | Failure::Unknown(_)
+                | Failure::Credentials(_)),
+            ) => Err(failure),
+        }
     }
 
     async fn write_stock(&self, write: &StockWrite) -> Result<(), Failure> {
@@ -261,7 +291,8 @@ impl Marketplace for ElevenSt {
         self.confirm_all(lines).boxed()
     }
 
-    /// Whether the product's display is stopped (sale state 105) is not part of the answer.
+    /// Whether the product's display is stopped (sale state 105) is not part of the answer. The price takes a call of its own, for
+    /// which a number that goes down does not wait.
     fn read_item<'a>(
         &'a self,
         item: &'a ItemId,
@@ -269,10 +300,14 @@ impl Marketplace for ElevenSt {
     ) -> BoxFuture<'a, Result<Shown, Failure>> {
         async move {
             let stock = self.stock(item, urgency).await?;
+            let price = match urgency {
+                Urgency::Down | Urgency::Order => None,
+                Urgency::Up | Urgency::Sweep => self.price(item, stock.surcharge, urgency).await?,
+            };
             Ok(Shown {
                 units: stock.units,
                 on_sale: stock.is_in_use,
-                price: None,
+                price,
             })
         }
         .boxed()

@@ -93,6 +93,14 @@ impl Stock {
     }
 }
 
+/// What a product costs, in won, without the surcharges of its stock numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tag {
+    pub(super) price: u64,
+    /// After the instant discount that the seller gives.
+    pub(super) discounted: u64,
+}
+
 /// The text of an answer. The HTTP header's charset is not asked: it has been wrong. What the decoder calls EUC-KR is its
 /// superset CP949. Control characters that XML does not have, and that buyers' notes do, become blanks.
 pub(super) fn decode(body: &[u8]) -> String {
@@ -233,6 +241,42 @@ fn stock(row: &Row) -> Option<Stock> {
             .filter(|text| text.chars().all(|c| c.is_ascii_digit() || c == '.'))
             .unwrap_or("0")
             .to_owned(),
+    })
+}
+
+/// Reads what a product costs on a day, such as `2026-11-20`: an instant discount may have a last one.
+pub(super) fn tag(text: &str, today: &str) -> Result<Tag, Failure> {
+    let document = Document::parse(text).map_err(|_| not_ours(Effect::Read))?;
+    let root = document.root_element();
+    let product = row(&root, String::new());
+    let Some(price) = product.number("selPrc") else {
+        return Err(match verdict(&document) {
+            Some((code, said)) => everywhere(&code, &said)
+                .unwrap_or_else(|| Failure::Refused(format!("no price: {code} {said}"))),
+            None if is_named(&root, &["Product", "Products"]) => {
+                Failure::Refused("it has no price".to_owned())
+            }
+            None => not_ours(Effect::Read),
+        });
+    };
+    let digits = |day: &str| -> String { day.chars().filter(char::is_ascii_digit).collect() };
+    let last_day = product
+        .text("cupnIssEndDy")
+        .filter(|_| product.text("cupnUseLmtDyYn") == Some("Y"));
+    let is_over = last_day.is_some_and(|day| digits(day) < digits(today));
+    let value = if product.text("cuponcheck") == Some("N") || is_over {
+        0
+    } else {
+        product.number("dscAmtPercnt").unwrap_or(0)
+    };
+    // 01 won, 02 percent. How a part of a won is rounded is not known: a floor is kept either way.
+    let discount = match product.text("cupnDscMthdCd") {
+        Some("02") => price.saturating_mul(value).div_ceil(100),
+        Some(_) | None => value,
+    };
+    Ok(Tag {
+        price,
+        discounted: price.saturating_sub(discount),
     })
 }
 
@@ -482,6 +526,55 @@ mod tests {
                 matches!(product_outcome(text), Err(Failure::Unknown(_))),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_price_is_read_with_the_discount_that_its_seller_gives() {
+        let of = |fields: &str| {
+            let product = "<prdNo>9100000001</prdNo><selPrc>12950</selPrc><htmlDetail><![CDATA[<p>]]></htmlDetail>";
+            tag(
+                &format!("<Product>{product}{fields}</Product>"),
+                "2026-11-20",
+            )
+            .expect("a price")
+        };
+        let (won, percent) = (
+            "<dscAmtPercnt>950</dscAmtPercnt><cupnDscMthdCd>01</cupnDscMthdCd>",
+            "<dscAmtPercnt>7</dscAmtPercnt><cupnDscMthdCd>02</cupnDscMthdCd>",
+        );
+        for (fields, discounted) in [
+            ("", 12_950),
+            (won, 12_000),
+            (percent, 12_043),
+            (&format!("<cuponcheck>N</cuponcheck>{won}"), 12_950),
+            (&until("2026/11/19", won), 12_950),
+            (&until("2026/11/20", won), 12_000),
+            ("<dscAmtPercnt>null</dscAmtPercnt>", 12_950),
+        ] {
+            let price = 12_950;
+            assert_eq!(of(fields), Tag { price, discounted }, "{fields}");
+        }
+    }
+
+    fn until(day: &str, discount: &str) -> String {
+        format!("{discount}<cupnUseLmtDyYn>Y</cupnUseLmtDyYn><cupnIssEndDy>{day}</cupnIssEndDy>")
+    }
+
+    #[test]
+    fn a_product_without_a_price_is_told_from_an_answer_that_is_none() {
+        let refused = [
+            "<ClientMessage><resultCode>404</resultCode><message>no</message></ClientMessage>",
+            "<Products><message>no</message></Products>",
+            "<Product><selPrc>many</selPrc></Product>",
+        ];
+        for text in refused {
+            let failure = tag(text, "2026-11-20");
+            assert!(matches!(failure, Err(Failure::Refused(_))), "{failure:?}");
+        }
+        for text in ["", "<html><body>busy</body></html>"] {
+            let failure = tag(text, "2026-11-20");
+            assert!(matches!(failure, Err(Failure::Later { .. })), "{failure:?}");
         }
     }
 

@@ -46,6 +46,7 @@ impl Pull {
                     // Asked again later: agreeing twice is agreeing once.
                     Err(
                         failure @ (Failure::Later { .. }
+                        | Failure::Limited { .. }
                         | Failure::Turn { .. }
                         | Failure::Unknown(_)
                         | Failure::Credentials(_)),

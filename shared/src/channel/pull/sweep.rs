@@ -114,6 +114,7 @@ impl Pull {
             Failure::Later {
                 after: Some(span), ..
             }
+            | Failure::Limited { after: span, .. }
             | Failure::Turn { after: span, .. } => {
                 let soon = (*span).clamp(Duration::from_secs(1), LONGEST_DELAY);
                 self.pulls.send_after(wake, soon).await

@@ -467,7 +467,10 @@ impl SmartStore {
             Ok(()) => return Ok(()),
             Err(failure @ (Failure::Refused(_) | Failure::Later { .. })) => failure,
             Err(
-                failure @ (Failure::Turn { .. } | Failure::Unknown(_) | Failure::Credentials(_)),
+                failure @ (Failure::Limited { .. }
+                | Failure::Turn { .. }
+                | Failure::Unknown(_)
+                | Failure::Credentials(_)),
             ) => return Err(failure),
         };
         match self.line(handle).await? {

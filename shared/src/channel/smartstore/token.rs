@@ -164,6 +164,7 @@ impl Tokens {
                 // Whatever is wrong with this request is wrong with who asks.
                 Failure::Refused(reason) => Failure::Credentials(reason),
                 failure @ (Failure::Later { .. }
+                | Failure::Limited { .. }
                 | Failure::Turn { .. }
                 | Failure::Unknown(_)
                 | Failure::Credentials(_)) => failure,

@@ -182,13 +182,13 @@ pub(super) fn refusal(answer: &Answer, effect: Effect) -> Failure {
         after: Some(after),
     };
     match (answer.status, refusal.code.as_str()) {
-        (StatusCode::TOO_MANY_REQUESTS, "GW.QUOTA_LIMIT") => later(
-            format!("{reason}: a quota is used up, or a token request had the wrong form"),
-            blocked_for(answer),
-        ),
-        (StatusCode::TOO_MANY_REQUESTS, _) => {
-            later(format!("rate limited: {reason}"), blocked_for(answer))
-        }
+        (StatusCode::TOO_MANY_REQUESTS, code) => match blocked_for(answer) {
+            after if code == "GW.QUOTA_LIMIT" && after >= HOUR => later(
+                format!("{reason}: a quota is used up, or a token request had the wrong form"),
+                after,
+            ),
+            after => Failure::Limited { reason, after },
+        },
         // These two are the gateway's own: the call went no further.
         (_, "GW.BLOCK.02") => later(format!("maintenance: {reason}"), MAINTENANCE_FOR),
         (_, "GW.BLOCK.01") => later(reason, CIRCUIT_FOR),
@@ -243,6 +243,7 @@ mod tests {
         match failure {
             Failure::Refused(_) => "refused",
             Failure::Later { .. } => "later",
+            Failure::Limited { .. } => "limited",
             Failure::Turn { .. } => "turn",
             Failure::Unknown(_) => "unknown",
             Failure::Credentials(_) => "credentials",
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn every_failure_is_one_of_four_and_a_write_that_may_have_happened_is_unknown() {
+    fn every_failure_is_of_its_kind_and_a_write_that_may_have_happened_is_unknown() {
         for (status, code, read, write) in [
             (401, "GW.AUTHN", "credentials", "credentials"),
             (403, "GW.IP_NOT_ALLOWED", "credentials", "credentials"),
@@ -260,7 +261,7 @@ mod tests {
             (404, "NOT_FOUND", "refused", "refused"),
             (400, "104139", "refused", "refused"),
             (308, "PERMANENT_REDIRECT", "refused", "refused"),
-            (429, "GW.RATE_LIMIT", "later", "later"),
+            (429, "GW.RATE_LIMIT", "limited", "limited"),
             (429, "GW.QUOTA_LIMIT", "later", "later"),
             (500, "GW.PROXY.03", "later", "unknown"),
             (500, "9999", "later", "unknown"),
@@ -320,10 +321,17 @@ mod tests {
         match refusal(&sanction, Effect::Write) {
             Failure::Later { after, .. } => assert_eq!(after, Some(HOUR)),
             failure @ (Failure::Refused(_)
+            | Failure::Limited { .. }
             | Failure::Turn { .. }
             | Failure::Unknown(_)
             | Failure::Credentials(_)) => panic!("{failure}"),
         }
+        let minute = answer(
+            429,
+            &[("gncp-gw-quota-period", "MINUTES")],
+            r#"{"code":"GW.QUOTA_LIMIT","message":"quota"}"#,
+        );
+        assert_eq!(kind(&refusal(&minute, Effect::Read)), "limited");
         match seen(&coded(429, "GW.RATE_LIMIT")) {
             Some(Seen::Blocked(span)) => {
                 assert!((LIMITED_FOR..LIMITED_FOR * 2).contains(&span), "{span:?}");
