@@ -1,5 +1,6 @@
 //! The deployed local stack: the same template, the same binaries, separate processes, reached as a client reaches them.
 
+mod channels;
 mod room_client;
 mod viewer;
 
@@ -40,7 +41,11 @@ async fn the_contract_holds_over_the_wire() {
     nobody_unknown_gets_a_socket(&stack).await;
     a_host_puts_a_viewer_out(&stack).await;
     an_order_is_paid_later_taken_back_and_the_gateway_is_heard(&stack).await;
-    a_message_that_is_not_ours_is_parked_for_a_person(&stack).await;
+    // One waits for a queue's patience to end, and neither has to do with the other.
+    tokio::join!(
+        a_message_that_is_not_ours_is_parked_for_a_person(&stack),
+        channels::what_one_channel_sells_all_the_others_show(&stack),
+    );
     stack.stop().await;
 }
 
