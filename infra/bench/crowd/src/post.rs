@@ -73,8 +73,9 @@ fn cpu() -> Duration {
 }
 
 fn delivered(posted: Posted) -> std::result::Result<(), String> {
-    match posted {
-        Posted::Delivered => Ok(()),
-        other => Err(format!("a post came to {other:?}")),
+    if matches!(posted, Posted::Delivered) {
+        Ok(())
+    } else {
+        Err(format!("a post came to {posted:?}"))
     }
 }
