@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use onepool::channel::MARKETPLACES;
 use onepool_tests::workspace_root;
 
 #[test]
@@ -149,5 +150,51 @@ fn the_environment_is_read_in_one_place() {
                 assert!(!text.contains("env::var"), "{path:?} reads the environment");
             }
         }
+    }
+}
+
+#[test]
+fn the_guide_and_the_template_name_every_credential() {
+    let root = workspace_root();
+    let read = |path: &Path| fs::read_to_string(path).expect("a file can be read");
+    let channels = root.join("shared/src/channel");
+    let (guide, template) = (
+        read(&channels.join("README.md")),
+        read(&root.join("template.yaml")),
+    );
+    for (marketplace, _) in MARKETPLACES {
+        let folder = channels.join(marketplace);
+        let file = fs::read_to_string(folder.with_extension("rs"));
+        let source: String = file.unwrap_or_else(|_| {
+            let mut files = names(&folder);
+            files.retain(|name| name.ends_with(".rs"));
+            files.iter().map(|name| read(&folder.join(name))).collect()
+        });
+        let asked = |verb: &str| -> BTreeSet<&str> {
+            let call = format!("{verb}(\"");
+            let names = source.split(&call).skip(1);
+            names.filter_map(|name| name.split('"').next()).collect()
+        };
+        let (needed, optional) = (asked("setup.credential"), asked(".optional"));
+        assert!(!needed.is_empty(), "{marketplace} lets everybody in");
+
+        let row = guide
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{marketplace}` |")))
+            .unwrap_or_else(|| panic!("the guide has no {marketplace}"));
+        let told: Vec<BTreeSet<&str>> = row
+            .split('|')
+            .map(|cell| cell.split('`').skip(1).step_by(2).collect())
+            .collect();
+        assert_eq!(told[3], needed, "what {marketplace} needs");
+        assert_eq!(told[4], optional, "what {marketplace} may have");
+        let is_told = template.lines().any(|line| {
+            line.contains("secret, a JSON object -")
+                && needed.union(&optional).all(|name| line.contains(name))
+        });
+        assert!(
+            is_told,
+            "no parameter's description has all of {marketplace}"
+        );
     }
 }

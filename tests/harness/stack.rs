@@ -46,6 +46,11 @@ pub struct Stack {
 impl Stack {
     /// Starts it; `name` tells it from others that run at the same time.
     pub async fn start(name: &str) -> Self {
+        Self::start_with(name, &[]).await
+    }
+
+    /// Starts it with settings of the local run, by the variables that have them.
+    pub async fn start_with(name: &str, settings: &[(&str, &str)]) -> Self {
         let folder = std::env::temp_dir().join(format!("onepool-{name}-{}", std::process::id()));
         let log = std::env::temp_dir().join(format!("onepool-{name}-{}.log", std::process::id()));
         let output = std::fs::File::create(&log).expect("a log");
@@ -53,6 +58,7 @@ impl Stack {
             .arg("--until-stdin-closes")
             .env("SHOW", "no")
             .env("ONEPOOL_DIR", &folder)
+            .envs(settings.iter().copied())
             .stdin(Stdio::piped())
             .stdout(output.try_clone().expect("a log"))
             .stderr(output)

@@ -1,6 +1,7 @@
 //! The channels of the deployed stack: what a buyer takes at a marketplace goes the whole way, over queues, functions and the
 //! marketplaces' own addresses.
 
+use marketplaces::{Marketplaces, Settings, coupang};
 use onepool_tests::{CHANNELS, Stack, wait_for};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -293,4 +294,59 @@ async fn what_is_no_channel_is_refused(mall: &Mall<'_>) {
             "{path}: {kind}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_marketplace_is_where_its_address_says_and_a_signed_shop_is_heard() {
+    let [access_key, secret_key, vendor_id] = ["elsewhere", "another-secret", "A00099999"];
+    let settings = Settings {
+        coupang: coupang::Credentials {
+            vendor_id: vendor_id.to_owned(),
+            access_key: access_key.to_owned(),
+            secret_key: secret_key.to_owned(),
+        },
+        ..Settings::default()
+    };
+    let elsewhere = Marketplaces::start(settings).await.expect("it starts");
+    let credentials = json!({
+        "access_key": access_key, "secret_key": secret_key, "vendor_id": vendor_id,
+    });
+    let stack = Stack::start_with(
+        "elsewhere",
+        &[
+            ("COUPANG_BASE_URL", elsewhere.coupang()),
+            ("COUPANG_CREDENTIALS", &credentials.to_string()),
+            ("OWNSTORE_MARKETPLACE", "shop"),
+        ],
+    )
+    .await;
+    let mall = Mall::of(&stack);
+    assert_eq!(mall.url("coupang"), elsewhere.coupang());
+
+    // What is sold at a marketplace of somebody's own is for them to say.
+    let options = json!([{ "optionId": "7000000001", "name": "5kg", "stock": 0 }]);
+    let item = json!({ "name": "감귤", "price": 29_900, "options": options });
+    mall.does("coupang", "items", item).await;
+    let listing = json!({
+        "channel_product_id": "7000000001", "price": 29_900, "price_policy": "lowest",
+        "distribution": { "mode": "shared", "buffer": { "units": BUFFER } },
+    });
+    let path = format!("/products/{}/listings/coupang", mall.product);
+    stack
+        .must(Method::PUT, &path, "operator", None, listing)
+        .await;
+    mall.all_show(&CHANNELS, POOL - BUFFER).await;
+
+    // Nobody asks for a pull: the shop says that something was sold there.
+    let order = json!({ "lines": [{ "productId": "mug", "quantity": 3 }] });
+    mall.does("ownstore", "orders", order).await;
+    mall.all_show(&CHANNELS, POOL - BUFFER - 3).await;
+    assert_eq!(mall.traced().await, [json!(["pool", 3, POOL - 3])]);
+    let told = mall.books("ownstore", "webhooks").await;
+    assert_eq!(told["counts"]["delivered"], 1, "{told}");
+    let path = "/channels/ownstore/hint";
+    let unsigned = stack.call(Method::POST, path, None, None, Some("{}".into()));
+    let (status, _, problem) = unsigned.await;
+    assert_eq!((status, &problem["code"]), (401, &json!("unauthenticated")));
+    stack.stop().await;
 }

@@ -100,8 +100,16 @@ impl Config {
                     Some(((*name).to_owned(), variable(&key)?))
                 })
                 .collect(),
-            own_store_marketplace: variable("OWNSTORE_MARKETPLACE")
-                .unwrap_or_else(|| "cafe24".into()),
+            own_store_marketplace: match variable("OWNSTORE_MARKETPLACE").as_deref() {
+                None | Some("cafe24") => "cafe24".into(),
+                Some("shop") => "shop".into(),
+                Some(other) => {
+                    return Err(
+                        Error::new(format!("OWNSTORE_MARKETPLACE={other} is not known"))
+                            .fix("OWNSTORE_MARKETPLACE=cafe24 or OWNSTORE_MARKETPLACE=shop"),
+                    );
+                }
+            },
             http_port: number("ONEPOOL_HTTP_PORT", 0)?,
             websocket_port: number("ONEPOOL_WS_PORT", 0)?,
             show: match variable("SHOW").as_deref() {

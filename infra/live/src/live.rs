@@ -54,6 +54,7 @@ pub async fn start(config: &Config, folder: &Folder, processes: &Processes) -> R
     let stack = deploy::deploy(&emulator.aws, config, &around).await?;
     let gateway = gateway::open(config, &emulator.aws, &stack).await?;
     payments.send_webhooks_to(&gateway.http).await?;
+    marketplaces::send_hints_to(&channels, &gateway.http).await?;
 
     let addresses = Addresses {
         http: gateway.http.clone(),

@@ -74,6 +74,18 @@ pub async fn start(processes: &Processes, config: &Config) -> Result<Channels> {
     Ok(channels)
 }
 
+/// Has the fakes that tell of their sales tell the HTTP API at `http`. A shop that was given is told where to in its own backend.
+pub async fn send_hints_to(channels: &Channels, http: &str) -> Result<()> {
+    let telling = channels
+        .iter()
+        .filter(|(_, channel)| channel.is_fake && channel.is_shop);
+    for (name, channel) in telling {
+        let hints = json!({ "shop": { "hintUrl": format!("{http}/channels/{name}/hint") } });
+        order_about(&channel.url, "settings", &hints).await?;
+    }
+    Ok(())
+}
+
 /// Starts the process; where each marketplace listens.
 async fn fakes(processes: &Processes, config: &Config) -> Result<BTreeMap<String, String>> {
     let program = config.binaries.join(PROGRAM);
