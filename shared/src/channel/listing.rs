@@ -173,6 +173,9 @@ pub struct ShownState {
     /// are kept out of the number until a pull has passed that moment.
     #[serde(default)]
     pub uncollected: u64,
+    /// When the last of them was found missing; later looks that find nothing new do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_at: Option<Timestamp>,
     /// Whether it may show another number than `units`: a sale came between a look and the write after it, which put its units up again;
     /// or units were cancelled, which the marketplace puts up again, or not.
     #[serde(default)]
@@ -230,12 +233,11 @@ impl ShownState {
         }
     }
 
-    /// Units that are still kept out of the number, if the channel was pulled up to then: a pull that has passed the moment of the last look
-    /// has imported what was missing, or it was no sale.
+    /// Units that are still kept out of the number, if the channel was pulled up to then: a pull that has passed the moment at which they
+    /// were found missing has imported them, or it was no sale.
     #[must_use]
     pub fn unpulled(&self, pulled_to: Option<Timestamp>) -> u64 {
-        let is_pulled = self
-            .at
+        let is_pulled = (self.missing_at.or(self.at))
             .zip(pulled_to)
             .is_some_and(|(at, pulled_to)| at + FEED_LAG <= pulled_to);
         if is_pulled { 0 } else { self.uncollected }

@@ -494,13 +494,16 @@ impl Push {
         let at = clock::now();
         let lost_at = if is_sure { state.lost_at } else { Some(at) };
         let lost_at = lost_at.filter(|lost_at| at < *lost_at + LATE);
+        let is_new = sold_since > 0 || uncollected > state.unpulled(pulled_to);
         let uncollected = uncollected + sold_since;
+        let missing_at = if is_new { Some(at) } else { state.missing_at };
         self.catalog
             .change_shown(&listing.product_id, &listing.channel, |state| {
                 *state = ShownState {
                     item: Some(listing.item.clone()),
                     units: Some(seen.units),
                     uncollected,
+                    missing_at: missing_at.filter(|_| uncollected > 0),
                     price: priced.price.or(state.price),
                     effective: priced.effective,
                     refused_price: priced.refused.clone(),
@@ -727,6 +730,15 @@ mod tests {
             uncollected(&seen(8, 2, 1_000), 8, pulled(6_000)),
             (0, false),
             "it was no sale"
+        );
+        let looked_again = ShownState {
+            missing_at: Some(Timestamp::from_millis(1_000)),
+            ..seen(8, 2, 16_000)
+        };
+        assert_eq!(
+            uncollected(&looked_again, 8, pulled(6_000)),
+            (0, false),
+            "a look that finds nothing new puts nothing off"
         );
         assert_eq!(
             uncollected(&seen(8, 2, 1_000), 7, pulled(6_000)),
