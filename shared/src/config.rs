@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use http::Uri;
 use thiserror::Error;
 
 /// A variable that is missing or cannot be read.
@@ -240,10 +241,22 @@ text_variables! {
     channel_pull_queue_url = "CHANNEL_PULL_QUEUE_URL";
     /// `ROOM_WAKE_QUEUE_URL`: where a room that has something to say is named.
     room_wake_queue_url = "ROOM_WAKE_QUEUE_URL";
-    /// `WEBSOCKET_CALLBACK_URL`: where `@connections` answers, stage included.
-    websocket_callback_url = "WEBSOCKET_CALLBACK_URL";
     /// `TOSS_BASE_URL`: the payment gateway, without a trailing slash.
     toss_base_url = "TOSS_BASE_URL";
+}
+
+/// `WEBSOCKET_CALLBACK_URL`: where `@connections` answers, stage included.
+///
+/// # Errors
+/// The variable is missing, or no `http` or `https` URL.
+pub fn websocket_callback_url() -> Result<Uri, ConfigError> {
+    let name = "WEBSOCKET_CALLBACK_URL";
+    let url: Option<Uri> = required(name)?.parse().ok();
+    let url = url.filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
+    url.ok_or(ConfigError::Malformed {
+        name,
+        expected: "an http or https URL",
+    })
 }
 
 /// `TOKEN_SECRET`: what the shop's backend signs tokens with.

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName};
-use http::Uri;
 use serde::Serialize;
 
 use crate::{
@@ -20,11 +19,10 @@ const MAX_DELAY_LOG2: u32 = 7;
 #[derive(Clone)]
 pub struct Queue {
     aws: Aws,
-    sender: Arc<Signed>,
+    /// Sends to where the service answers: the origin of the queue's URL, unless something else stands in for AWS. None if the
+    /// URL is none.
+    sender: Option<Arc<Signed>>,
     url: String,
-    /// Where the service answers: the origin of the queue's URL, unless something else stands in for AWS. Nowhere if the URL
-    /// is none.
-    endpoint: Option<Uri>,
 }
 
 /// A request of SQS (AWS JSON protocol).
@@ -41,14 +39,9 @@ impl Queue {
     /// The queue at this URL.
     #[must_use]
     pub fn new(aws: Aws, url: String) -> Self {
-        let sender = Arc::new(aws.signed("sqs"));
         let endpoint = aws.endpoint_of(&url).parse().ok();
-        Self {
-            aws,
-            sender,
-            url,
-            endpoint,
-        }
+        let sender = endpoint.map(|endpoint| Arc::new(aws.signed("sqs", endpoint)));
+        Self { aws, sender, url }
     }
 
     /// Sends one message, as JSON.
@@ -73,7 +66,7 @@ impl Queue {
         delay_seconds: Option<u64>,
     ) -> Result<(), Error> {
         const CALL: &str = "SendMessage";
-        let endpoint = self.endpoint.as_ref().ok_or_else(|| Error::Aws {
+        let sender = self.sender.as_ref().ok_or_else(|| Error::Aws {
             call: CALL,
             certainty: Certainty::Definite,
             source: "the URL of the queue is none".into(),
@@ -85,9 +78,7 @@ impl Queue {
             delay_seconds,
         })
         .map_err(Error::Foreign)?;
-        self.sender
-            .call(CALL, endpoint, "AmazonSQS.SendMessage", body)
-            .await
+        sender.call(CALL, "AmazonSQS.SendMessage", body).await
     }
 
     /// Whether nothing is on the queue or being handled, as far as the queue knows: it counts with a delay.

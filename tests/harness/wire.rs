@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -110,8 +110,9 @@ impl Wire {
 
     /// Where `@connections` answers.
     #[must_use]
-    pub fn callback_url(&self) -> String {
-        format!("{}/live", self.url)
+    pub fn callback_url(&self) -> Uri {
+        let url = format!("{}/live", self.url).parse();
+        url.expect("is a URL")
     }
 
     /// The next `times` calls whose name contains `call` meet `fault`. A post is called `PostToConnection <connection>`.

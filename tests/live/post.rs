@@ -64,7 +64,8 @@ fn gateway(url: &str) -> Post {
         session_token: None,
         endpoint_url: None,
     };
-    Post::new(Aws::new(config, Patience::Short), format!("{url}/live"))
+    let url = format!("{url}/live").parse();
+    Post::new(Aws::new(config, Patience::Short), url.expect("is a URL"))
 }
 
 async fn both(gateway: &Post, connection: &str) -> [&'static str; 2] {

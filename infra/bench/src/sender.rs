@@ -40,8 +40,8 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
     };
     let task = Task::Post {
         callback_url: services.callback_url(),
-        rounds: options.size(7, 3),
-        posts: options.size(20_000, 2_000),
+        rounds: options.size(21, 3),
+        posts: options.size(8_000, 2_000),
     };
     let told = Crowd::start(&task, services)?.hear("posts")?;
     let turns =

@@ -3,6 +3,7 @@
 //! Building one loads the TLS roots, which costs several milliseconds: a function must not pay at start for a service that
 //! this invocation may not need.
 
+mod connections;
 mod signed;
 
 use std::{sync::Arc, time::Duration};
@@ -16,6 +17,7 @@ use aws_smithy_runtime_api::{
     http::Response,
 };
 use aws_types::{SdkConfig, region::Region};
+use http::Uri;
 pub use signed::Payload;
 pub(crate) use signed::Signed;
 use tokio::sync::OnceCell;
@@ -145,9 +147,12 @@ impl Aws {
             .await
     }
 
-    /// A sender of signed requests to a service, for where the count is: a call of the SDK takes several times the CPU.
-    pub(crate) fn signed(&self, service: &'static str) -> Signed {
-        Signed::new(self.shared.config.clone(), service, self.shared.patience)
+    /// A sender of signed requests to the service that answers at `endpoint`, for where the count is: a call of the SDK takes several times the CPU.
+    pub(crate) fn signed(&self, service: &'static str, endpoint: Uri) -> Signed {
+        let Clients {
+            config, patience, ..
+        } = &*self.shared;
+        Signed::new(config.clone(), service, *patience, endpoint)
     }
 
     /// Where the service of a resource at `url` answers.
@@ -164,10 +169,10 @@ impl Aws {
     /// that fails is tried again with the next frame.
     pub(crate) async fn connections(
         &self,
-        callback_url: &str,
+        callback_url: &Uri,
     ) -> aws_sdk_apigatewaymanagement::Client {
         let config = aws_sdk_apigatewaymanagement::config::Builder::from(self.sdk().await)
-            .endpoint_url(callback_url)
+            .endpoint_url(callback_url.to_string())
             .retry_config(RetryConfig::disabled())
             .build();
         aws_sdk_apigatewaymanagement::Client::from_conf(config)

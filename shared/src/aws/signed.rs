@@ -5,8 +5,8 @@
 //! which is all that is sent here; a test holds it against the SDK's own signer.
 
 use std::{
-    sync::{Mutex, OnceLock, PoisonError},
-    time::{Duration, SystemTime},
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use aws_sigv4::sign::v4::generate_signing_key;
@@ -14,29 +14,21 @@ use axum::body::Bytes;
 use http::{
     HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+    uri::PathAndQuery,
 };
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::{digest, hmac};
 use time::{
     OffsetDateTime, format_description::StaticFormatDescription, macros::format_description,
 };
 
-use super::{ATTEMPTS, BACKOFF, Patience};
+use super::{ATTEMPTS, BACKOFF, Patience, connections::Connections};
 use crate::{
     config::AwsConfig,
     error::{Certainty, Error},
 };
 
-/// How long an idle connection is kept. Services and the NAT close theirs later.
-const IDLE: Duration = Duration::from_secs(50);
-/// The most of an answer that is read.
-const MAX_ANSWER: usize = 64 * 1024;
 const TIME: StaticFormatDescription =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 /// Digits of the date in a time.
@@ -49,8 +41,7 @@ const CANONICAL_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/');
 
-type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body and its hash, which is made once however often it is sent.
 #[derive(Debug, Clone)]
@@ -76,7 +67,7 @@ impl<T: Into<Bytes>> From<T> for Payload {
 /// What a service answered.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Answer {
@@ -92,27 +83,50 @@ pub(crate) struct Failure {
     pub(crate) cause: Cause,
 }
 
+impl Failure {
+    pub(super) fn definite(cause: Cause) -> Self {
+        Self {
+            certainty: Certainty::Definite,
+            cause,
+        }
+    }
+
+    pub(super) fn unknown(cause: Cause) -> Self {
+        Self {
+            certainty: Certainty::Unknown,
+            cause,
+        }
+    }
+}
+
 /// Sends signed requests to one service.
 pub(crate) struct Signed {
     config: AwsConfig,
     service: &'static str,
     patience: Patience,
-    client: OnceLock<Https>,
+    endpoint: Uri,
+    connections: Connections,
     key: Mutex<Option<(String, hmac::Key)>>,
 }
 
 impl Signed {
-    pub(super) fn new(config: AwsConfig, service: &'static str, patience: Patience) -> Self {
+    pub(super) fn new(
+        config: AwsConfig,
+        service: &'static str,
+        patience: Patience,
+        endpoint: Uri,
+    ) -> Self {
         Self {
             config,
             service,
             patience,
-            client: OnceLock::new(),
+            connections: Connections::new(endpoint.clone(), patience.attempt()),
+            endpoint,
             key: Mutex::default(),
         }
     }
 
-    /// Posts `body` to `url` as a call of `target` (AWS JSON protocol), whose repetition must do no harm: it is tried again
+    /// Posts `body` to the endpoint as a call of `target` (AWS JSON protocol), whose repetition must do no harm: it is tried again
     /// when it may have failed in passing.
     ///
     /// # Errors
@@ -120,31 +134,31 @@ impl Signed {
     pub(crate) async fn call(
         &self,
         call: &'static str,
-        url: &Uri,
         target: &str,
         body: String,
     ) -> Result<(), Error> {
         let payload = Payload::from(body);
+        let path = self.endpoint.path_and_query();
+        let path = path.cloned().unwrap_or(PathAndQuery::from_static("/"));
         let mut certainty = Certainty::Definite;
         let mut attempt = 1;
         loop {
-            let (failure, passing) =
-                match self.send(Method::POST, url, Some(target), &payload).await {
-                    Ok(answer) if answer.status.is_success() => return Ok(()),
-                    Ok(answer) => {
-                        let refused = answer.status.is_client_error();
-                        let throttled = answer.status == StatusCode::TOO_MANY_REQUESTS
-                            || answer.body.windows(7).any(|word| word == b"Throttl");
-                        let certainty = if refused {
-                            Certainty::Definite
-                        } else {
-                            Certainty::Unknown
-                        };
-                        let cause = answer.into_cause();
-                        (Failure { certainty, cause }, !refused || throttled)
-                    }
-                    Err(failure) => (failure, true),
-                };
+            let (failure, passing) = match self.post(path.clone(), Some(target), &payload).await {
+                Ok(answer) if answer.status.is_success() => return Ok(()),
+                Ok(answer) => {
+                    let refused = answer.status.is_client_error();
+                    let throttled = answer.status == StatusCode::TOO_MANY_REQUESTS
+                        || answer.body.windows(7).any(|word| word == b"Throttl");
+                    let certainty = if refused {
+                        Certainty::Definite
+                    } else {
+                        Certainty::Unknown
+                    };
+                    let cause = answer.into_cause();
+                    (Failure { certainty, cause }, !refused || throttled)
+                }
+                Err(failure) => (failure, true),
+            };
             // One attempt that may have gone through makes the whole call unknown, whatever the next one says.
             if failure.certainty == Certainty::Unknown {
                 certainty = Certainty::Unknown;
@@ -161,58 +175,51 @@ impl Signed {
         }
     }
 
-    /// Sends one request, once. `url` has no query.
+    /// Posts to a path without a query, once.
     ///
     /// # Errors
     /// There was no answer: definite if the service was never reached.
-    pub(crate) async fn send(
+    pub(crate) async fn post(
         &self,
-        method: Method,
-        url: &Uri,
+        path: PathAndQuery,
         target: Option<&str>,
         payload: &Payload,
     ) -> Result<Answer, Failure> {
-        let definite = |cause| Failure {
-            certainty: Certainty::Definite,
-            cause,
-        };
         let now = OffsetDateTime::from(SystemTime::now());
-        let request = self.signed(method, url, target, payload, now);
-        let answer = self.once(request.map_err(definite)?);
+        let request = self.signed(path, target, payload, now);
+        let answer = self
+            .connections
+            .exchange(request.map_err(Failure::definite)?);
         tokio::time::timeout(self.patience.attempt(), answer)
             .await
-            .unwrap_or_else(|_elapsed| {
-                Err(Failure {
-                    certainty: Certainty::Unknown,
-                    cause: "no answer in time".into(),
-                })
-            })
+            .unwrap_or_else(|_elapsed| Err(Failure::unknown("no answer in time".into())))
     }
 
     fn signed(
         &self,
-        method: Method,
-        url: &Uri,
+        path: PathAndQuery,
         target: Option<&str>,
         payload: &Payload,
         now: OffsetDateTime,
     ) -> Result<Request<Full<Bytes>>, Cause> {
-        let host = url.authority().ok_or("a URL without a host")?.as_str();
+        let host = self
+            .endpoint
+            .authority()
+            .ok_or("an endpoint without a host")?;
         let time = now.format(&TIME)?;
         // By name, as the signature wants them.
         let token = self.config.session_token.as_ref();
         let name = HeaderName::from_static;
         let mut signed = Vec::with_capacity(4);
-        signed.extend([(HOST, host), (name("x-amz-date"), time.as_str())]);
+        signed.extend([(HOST, host.as_str()), (name("x-amz-date"), time.as_str())]);
         signed.extend(token.map(|token| (name("x-amz-security-token"), token.reveal())));
         signed.extend(target.map(|target| (name("x-amz-target"), target)));
 
         let mut names = String::with_capacity(64);
         let mut canonical = String::with_capacity(1_024);
-        canonical.push_str(method.as_str());
-        canonical.push('\n');
+        canonical.push_str("POST\n");
         // The path is encoded already, and its signature wants it encoded once more.
-        canonical.extend(utf8_percent_encode(url.path(), CANONICAL_PATH));
+        canonical.extend(utf8_percent_encode(path.path(), CANONICAL_PATH));
         canonical.push_str("\n\n");
         for (name, value) in &signed {
             for text in [name.as_str(), ":", value, "\n"] {
@@ -248,8 +255,8 @@ impl Signed {
 
         let kind = target.map_or("application/json", |_| "application/x-amz-json-1.0");
         let mut request = Request::new(Full::new(payload.bytes.clone()));
-        *request.method_mut() = method;
-        *request.uri_mut() = url.clone();
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = path.into();
         let headers = request.headers_mut();
         headers.reserve(signed.len() + 2);
         headers.insert(AUTHORIZATION, authorization.try_into()?);
@@ -274,45 +281,6 @@ impl Signed {
         *known = Some((date.to_owned(), key.clone()));
         key
     }
-
-    async fn once(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
-        let answer = self
-            .client()
-            .request(request)
-            .await
-            .map_err(|error| Failure {
-                certainty: if error.is_connect() {
-                    Certainty::Definite
-                } else {
-                    Certainty::Unknown
-                },
-                cause: Box::new(error),
-            })?;
-        let status = answer.status();
-        // Read to its end, so that the connection can be used again.
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map(|body| body.to_bytes().into()).unwrap_or_default();
-        Ok(Answer { status, body })
-    }
-
-    fn client(&self) -> &Https {
-        self.client.get_or_init(|| {
-            let mut tcp = HttpConnector::new();
-            tcp.set_nodelay(true);
-            tcp.enforce_http(false);
-            tcp.set_connect_timeout(Some(self.patience.attempt()));
-            let connector = HttpsConnectorBuilder::new()
-                .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-                .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots())
-                .https_or_http()
-                .enable_http1()
-                .wrap_connector(tcp);
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE)
-                .build(connector)
-        })
-    }
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
@@ -327,10 +295,12 @@ mod tests {
         sign::v4::SigningParams,
     };
 
+    use std::time::Duration;
+
     use super::*;
     use crate::config::Secret;
 
-    fn signer(token: Option<&str>) -> Signed {
+    fn signer(token: Option<&str>, endpoint: Uri) -> Signed {
         let config = AwsConfig {
             region: "ap-northeast-2".to_owned(),
             access_key_id: "AKIDEXAMPLE".to_owned(),
@@ -338,11 +308,16 @@ mod tests {
             session_token: token.map(Secret::new),
             endpoint_url: None,
         };
-        Signed::new(config, "execute-api", Patience::Short)
+        Signed::new(config, "execute-api", Patience::Short, endpoint)
     }
 
     /// What the SDK's signer makes of the same request.
-    fn of_the_sdk(signer: &Signed, request: &Request<Full<Bytes>>, body: &[u8]) -> String {
+    fn of_the_sdk(
+        signer: &Signed,
+        url: &str,
+        request: &Request<Full<Bytes>>,
+        body: &[u8],
+    ) -> String {
         let config = &signer.config;
         let token = config.session_token.as_ref();
         let identity = Credentials::from_keys(
@@ -366,10 +341,9 @@ mod tests {
         let headers = ["host", "x-amz-target"]
             .into_iter()
             .filter_map(|name| Some((name, header(name)?.expect("is text"))));
-        let url = request.uri().to_string();
         let signable = SignableRequest::new(
             request.method().as_str(),
-            &url,
+            url,
             headers,
             SignableBody::Bytes(body),
         );
@@ -385,7 +359,6 @@ mod tests {
     fn a_request_is_signed_as_the_sdk_signs_it() {
         let days = [0, 86_399, 86_400, 20_000 * 86_400];
         for token in [None, Some("a/session+token==")] {
-            let signer = signer(token);
             for (n, url) in [
                 "https://sqs.ap-northeast-2.amazonaws.com/",
                 "http://127.0.0.1:4566/live/@connections/abc%3D",
@@ -398,13 +371,15 @@ mod tests {
                 let target = (n % 2 == 0).then_some("AmazonSQS.SendMessage");
                 let body = format!("{{\"n\":{n}}}");
                 let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + days[n]);
-                let url = url.parse().expect("a URL");
+                let endpoint: Uri = url.parse().expect("a URL");
+                let path = endpoint.path_and_query().cloned().expect("a path");
+                let signer = signer(token, endpoint);
                 let payload = Payload::from(body.clone());
                 let request = signer
-                    .signed(Method::POST, &url, target, &payload, now)
+                    .signed(path, target, &payload, now)
                     .expect("signs");
                 let ours = request.headers()["authorization"].to_str().expect("is text");
-                assert_eq!(ours, of_the_sdk(&signer, &request, body.as_bytes()), "{url}");
+                assert_eq!(ours, of_the_sdk(&signer, url, &request, body.as_bytes()), "{url}");
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use aws_sdk_apigatewaymanagement::{Client, primitives::Blob};
 use aws_smithy_runtime_api::client::result::SdkError;
-use http::{Method, StatusCode, Uri};
+use http::{StatusCode, Uri, uri::PathAndQuery};
 use hyper_util::client::legacy;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
@@ -27,7 +27,9 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub struct Post {
     aws: Aws,
     signed: Signed,
-    callback_url: String,
+    callback_url: Uri,
+    /// What a connection's path begins with.
+    path: String,
     client: OnceCell<Client>,
 }
 
@@ -49,9 +51,11 @@ pub enum Posted {
 impl Post {
     /// Posts through the API at `callback_url`, its stage included.
     #[must_use]
-    pub fn new(aws: Aws, callback_url: String) -> Self {
+    pub fn new(aws: Aws, callback_url: Uri) -> Self {
+        let stage = callback_url.path().trim_end_matches('/');
         Self {
-            signed: aws.signed("execute-api"),
+            path: format!("{stage}/@connections/"),
+            signed: aws.signed("execute-api", callback_url.clone()),
             aws,
             callback_url,
             client: OnceCell::new(),
@@ -89,13 +93,14 @@ impl Post {
 
     /// Sends a frame to a connection, once.
     pub async fn send_frame(&self, connection: &str, frame: &Payload) -> Posted {
-        let id = utf8_percent_encode(connection, PATH);
-        let url = format!("{}/@connections/{id}", self.callback_url);
-        let url: Uri = match url.parse() {
-            Ok(url) => url,
+        let mut path = String::with_capacity(self.path.len() + 3 * connection.len());
+        path.push_str(&self.path);
+        path.extend(utf8_percent_encode(connection, PATH));
+        let path = match PathAndQuery::try_from(path) {
+            Ok(path) => path,
             Err(error) => return failed(Certainty::Definite, Box::new(error)),
         };
-        match self.signed.send(Method::POST, &url, None, frame).await {
+        match self.signed.post(path, None, frame).await {
             Ok(answer) => answered(answer.status, || answer.into_cause()),
             Err(failure) => failed(failure.certainty, failure.cause),
         }

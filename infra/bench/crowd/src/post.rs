@@ -33,7 +33,7 @@ pub fn weigh(plan: &PostPlan) -> Result<()> {
 
 async fn weigh_both(plan: &PostPlan) -> Result<()> {
     let aws = Aws::new(AwsConfig::from_env()?, Patience::Short);
-    let post = Post::new(aws, plan.callback_url.clone());
+    let post = Post::new(aws, plan.callback_url.parse()?);
     let message = "x".repeat(MESSAGE_BYTES);
     let frame = Payload::from(message.clone());
     let by_us = async || delivered(post.send_frame(CONNECTION, &frame).await);
