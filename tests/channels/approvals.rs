@@ -84,6 +84,11 @@ async fn an_agreement_that_fails_is_kept_in_mind_and_holds_up_nothing() {
     let line = mall.shop.ledger.line("smartstore", &kept[0].key).await;
     let line = line.expect("answers").expect("it is there");
     assert_eq!(line.state, LineState::CancelRequested);
+    assert!(
+        line.raw.contains(&line.order_no),
+        "as the marketplace told it: {}",
+        line.raw
+    );
     // Long after its window.
     mall.pass(Duration::from_secs(7_200)).await;
     mall.pull("smartstore").await;

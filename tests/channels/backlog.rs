@@ -113,6 +113,36 @@ async fn a_channel_has_one_runner_and_what_failed_comes_back_in_its_time() {
 }
 
 #[tokio::test]
+async fn what_failed_is_as_urgent_as_before() {
+    use Urgency::{Down, Sweep, Up};
+
+    let (_redis, backlog) = backlog().await;
+    for (product, urgency) in [("mug", Down), ("cup", Up), ("pot", Sweep)] {
+        add(&backlog, product, Suspicion::Differs(urgency)).await;
+    }
+    let again = clock::now() + Duration::from_secs(30);
+    for due in next(&backlog, "one").await {
+        let tried = backlog.tried(CHANNEL, &due, Some(again)).await;
+        tried.expect("notes");
+    }
+    assert!(next(&backlog, "one").await.is_empty());
+    for (product, urgency) in [
+        ("bowl", Down),
+        ("vase", Up),
+        ("tray", Sweep),
+        // One that waits to be tried again as one that goes down, and goes up now.
+        ("mug", Up),
+    ] {
+        add(&backlog, product, Suspicion::Differs(urgency)).await;
+    }
+    clock::put_ahead(Duration::from_secs(31));
+    let due = next(&backlog, "one").await;
+    assert_eq!(names(&due), ["bowl", "mug", "vase", "cup", "tray", "pot"]);
+    let urgencies: Vec<_> = due.iter().map(Due::urgency).collect();
+    assert_eq!(urgencies, [Down, Down, Up, Up, Sweep, Sweep]);
+}
+
+#[tokio::test]
 async fn the_quota_keeps_its_rate_and_leaves_the_last_call_to_who_is_urgent() {
     let shop = Shop::open().await;
     let quota = shop.quota(CHANNEL);

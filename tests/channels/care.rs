@@ -188,6 +188,12 @@ async fn what_is_oversold_is_cancelled_if_the_shop_wants_that() {
     assert_eq!(mall.bought("smartstore").await, 4);
     assert_eq!(mall.bought("coupang").await, 1, "three were not there");
     assert_eq!(mall.unsold(&Source::Pool).await, 0);
+    let line = mall.shop.dynamodb.lines("coupang").remove(0);
+    assert_eq!(line.state, LineState::Confirmed, "the one that is there");
+    let kept = mall.shop.catalog.unconfirmed("coupang", 10).await;
+    assert!(kept.expect("answers").is_empty());
+    let cancelled = mall.requests("coupang", "cancel").await;
+    assert_eq!(cancelled.len(), 1, "{cancelled:?}");
 }
 
 #[tokio::test]

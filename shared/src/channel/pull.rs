@@ -760,9 +760,13 @@ impl Pull {
     ) -> Result<Result<(), Failure>, Error> {
         let (oversold, lines): (Vec<_>, Vec<_>) = lines
             .into_iter()
-            .partition(|line| self.cancels_oversold && line.oversold > 0);
-        for line in oversold {
-            if let Err(failure) = self.cancel(channel, port, &line).await? {
+            .partition(|line| self.cancels_oversold && line.oversold > line.cancelled);
+        let mut oversold = oversold.into_iter();
+        while let Some(line) = oversold.next() {
+            if let Err(failure) = self.cancel(channel, port, &line, known).await? {
+                for line in oversold.chain(lines) {
+                    self.keep_in_mind(channel, &line).await?;
+                }
                 return Ok(Err(failure));
             }
         }
@@ -837,12 +841,14 @@ impl Pull {
             .await
     }
 
-    /// Cancels what of a line is not there. The units are given back when the channel says that it is cancelled.
+    /// Cancels what of a line is not there. The units are given back when the channel says that it is cancelled, and then the
+    /// rest is confirmed: until then it is kept in mind.
     async fn cancel(
         &self,
         channel: &str,
         port: &dyn Marketplace,
         line: &LineRecord,
+        known: Known,
     ) -> Result<Result<(), Failure>, Error> {
         let write = CancelWrite {
             handle: line.handle.clone(),
@@ -851,8 +857,7 @@ impl Pull {
         };
         match port.cancel(&write).await {
             Ok(()) => {
-                counter!("channel_units_cancelled", "channel" => channel.to_owned())
-                    .increment(u64::from(line.oversold));
+                self.keep_in_mind(channel, line).await?;
                 Ok(Ok(()))
             }
             // A person was told that it is oversold, and does it.
@@ -863,6 +868,9 @@ impl Pull {
                     cause,
                     "an oversold line was not cancelled"
                 );
+                if known == Known::KeptInMind {
+                    self.catalog.remove_unconfirmed(channel, &line.key).await?;
+                }
                 Ok(Ok(()))
             }
             Err(failure) => {
