@@ -168,6 +168,33 @@ async fn the_quota_keeps_its_rate_and_leaves_the_last_call_to_who_is_urgent() {
 }
 
 #[tokio::test]
+async fn what_the_marketplace_says_of_the_quota_goes_before_what_was_reckoned() {
+    let shop = Shop::open().await;
+    let quota = shop.quota(CHANNEL);
+    let documented = Rate {
+        per_second: 0.001,
+        burst: 200,
+    };
+    let ask = async || quota.permit("all", documented, Urgency::Down).await;
+    ask().await.expect("there are calls");
+    // What others have used is known from the answer alone.
+    let said = async |calls, rate| quota.observe("all", Seen::Left { calls, rate }).await;
+    said(1, None).await;
+    ask().await.expect("one is left");
+    ask().await.expect_err("it was used");
+    // Calls under way are not in the marketplace's count yet: it gives none back.
+    said(50, None).await;
+    ask().await.expect_err("its count is late");
+    let faster = Rate {
+        per_second: 1.0,
+        burst: 100,
+    };
+    said(50, Some(faster)).await;
+    clock::put_ahead(Duration::from_secs(2));
+    ask().await.expect("they come back faster than documented");
+}
+
+#[tokio::test]
 async fn nobody_calls_before_a_block_is_over_however_many_calls_come_back_meanwhile() {
     let shop = Shop::open().await;
     let quota = shop.quota(CHANNEL);

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::Method;
 use onepool::{
     auth::Role,
     catalog::Quarantined,
     channel::{
+        backlog::Backlog,
         quota::{Quota, Rate, Seen, Urgency},
         wake::SyncWake,
     },
     clock::{self, Timestamp},
+    keys::Keys,
     stock::Source,
 };
 use onepool_tests::{CHANNELS, Fault};
@@ -604,6 +607,23 @@ async fn a_move_is_not_forgotten_with_who_was_to_look_at_it() {
             "killed after {steps}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_product_that_cannot_be_read_holds_up_no_other() {
+    let mall = Mall::open(50, shared()).await;
+    let aws = mall.shop.wire.aws();
+    let put = aws.dynamodb().await.put_item().table_name("catalog");
+    let put = put
+        .item("pk", AttributeValue::S("product#cup".to_owned()))
+        .item("sk", AttributeValue::S("listing#coupang".to_owned()));
+    put.send().await.expect("is put");
+    let backlog = Backlog::new(mall.shop.redis.connection(), Keys::new("demo"));
+    let cup = "cup".parse().expect("an id");
+    backlog.put_moved(&cup).await.expect("is noted");
+    mall.stock(1).await;
+    mall.minute().await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 51)));
 }
 
 #[tokio::test]

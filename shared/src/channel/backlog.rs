@@ -121,6 +121,9 @@ impl Backlog {
     /// # Errors
     /// Redis did not answer.
     pub async fn looked_at(&self, products: &[ProductId]) -> Result<(), Error> {
+        if products.is_empty() {
+            return Ok(());
+        }
         let products: Vec<&str> = products.iter().map(ProductId::as_str).collect();
         let mut command = redis::pipe();
         command.srem(self.keys.looking(), products).ignore();

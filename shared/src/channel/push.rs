@@ -158,23 +158,35 @@ impl Push {
                 return Ok(());
             }
             let mut due = BTreeMap::<String, Vec<(ProductId, Suspicion)>>::new();
-            for product in &moved {
-                self.backlog.take_moved(product).await?;
-                let found = self.differing(product).await;
-                if found.is_err() {
-                    self.backlog.put_moved(product).await?;
-                }
-                for (channel, suspicion) in found? {
-                    due.entry(channel)
-                        .or_default()
-                        .push((product.clone(), suspicion));
+            let mut looked_at = Vec::with_capacity(moved.len());
+            let mut looked = Ok(());
+            for product in moved {
+                self.backlog.take_moved(&product).await?;
+                match self.differing(&product).await {
+                    Ok(found) => {
+                        for (channel, suspicion) in found {
+                            let due = due.entry(channel).or_default();
+                            due.push((product.clone(), suspicion));
+                        }
+                        looked_at.push(product);
+                    }
+                    // It is looked at again with every tick, and holds up no other product.
+                    Err(Error::Corrupt(cause)) => {
+                        tracing::error!(%product, cause, "a product cannot be compared");
+                    }
+                    Err(error) => {
+                        self.backlog.put_moved(&product).await?;
+                        looked = Err(error);
+                        break;
+                    }
                 }
             }
             for (channel, products) in &due {
                 self.backlog.add(channel, products, clock::now()).await?;
                 self.wake(channel).await?;
             }
-            self.backlog.looked_at(&moved).await?;
+            self.backlog.looked_at(&looked_at).await?;
+            looked?;
             if Instant::now() >= deadline {
                 return self.wakes.send(&SyncWake::Moved).await;
             }
