@@ -17,8 +17,10 @@ use crate::{
         desk::Desk,
         governor::Governor,
         listing::OWN_STORE,
+        look::Looks,
         pull::{Pull, Turns},
         push::Push,
+        resync::LOOK_WAIT,
         wake::Wakes,
     },
     config::{self, AwsConfig, ConfigError, RedisConfig},
@@ -297,6 +299,8 @@ pub fn broadcast_admin() -> Result<StudioApi, Error> {
         backlog: parts.backlog(),
         circuits: parts.circuits(),
         pulls: parts.pull_queue()?,
+        looks: Looks::new(parts.redis.clone(), parts.keys.clone()),
+        look_wait: LOOK_WAIT,
         channels: config::channel_names()?,
     };
     Ok(StudioApi {
@@ -354,6 +358,7 @@ pub fn channel_sync() -> Result<(Push, Queue), Error> {
         catalog: parts.catalog()?,
         ledger: parts.ledger()?,
         backlog: parts.backlog(),
+        looks: Looks::new(parts.redis.clone(), parts.keys.clone()),
         circuits: parts.circuits(),
         wakes: Wakes::new(queue.clone(), parts.backlog()),
         pulls: parts.pull_queue()?,

@@ -175,6 +175,12 @@ impl Keys {
         format!("{}:hinted:{channel}", self.tag)
     }
 
+    /// Hash: the newest look at a channel's listings. Its fields are in `channel/look.rs`.
+    #[must_use]
+    pub fn look(&self, channel: &str) -> String {
+        format!("{}:look:{channel}", self.tag)
+    }
+
     /// Whether a channel is left alone for a while, and why.
     #[must_use]
     pub fn circuit(&self, channel: &str) -> String {
@@ -230,6 +236,7 @@ mod tests {
         assert_eq!(keys.pull_coming("coupang"), "{demo}:coming:pull:coupang");
         assert_eq!(keys.sweep_coming("coupang"), "{demo}:coming:sweep:coupang");
         assert_eq!(keys.hinted("ownstore"), "{demo}:hinted:ownstore");
+        assert_eq!(keys.look("coupang"), "{demo}:look:coupang");
         assert_eq!(keys.circuit("coupang"), "{demo}:circuit:coupang");
         assert_eq!(keys.quotas("coupang"), "{demo}:quotas:coupang");
         assert_eq!(keys.alerted("x"), "{demo}:alerted:x");

@@ -196,6 +196,85 @@ async fn what_is_oversold_is_cancelled_if_the_shop_wants_that() {
     assert_eq!(cancelled.len(), 1, "{cancelled:?}");
 }
 
+/// Coupang sold what was not there, and takes no cancellation.
+async fn uncancellable() -> Mall {
+    let mut mall = Mall::open(5, shared()).await;
+    mall.pull.cancels_oversold = true;
+    mall.buy("smartstore", 4).await.expect("it is there");
+    for units in [1, 4] {
+        mall.buy("coupang", units).await.expect("it shows five");
+    }
+    let lost =
+        json!({ "on": "cancel", "kind": "error_before_commit", "status": 503, "probability": 1.0 });
+    mall.fault("coupang", lost).await;
+    mall.pull("smartstore").await;
+    mall
+}
+
+async fn in_mind(mall: &Mall, channel: &str) -> usize {
+    let kept = mall.shop.catalog.unconfirmed(channel, 10).await;
+    kept.expect("answers").len()
+}
+
+#[tokio::test]
+async fn a_cancellation_that_fails_holds_up_no_line_and_no_page() {
+    let mall = uncancellable().await;
+    mall.pull("coupang").await;
+    let state_of = |units| {
+        let lines = mall.shop.dynamodb.lines("coupang");
+        let line = lines.into_iter().find(|line| line.ordered == units);
+        line.expect("it is there").state
+    };
+    assert_eq!(state_of(1), LineState::Confirmed, "beside it");
+    assert_eq!(state_of(4), LineState::Paid);
+    assert_eq!(in_mind(&mall, "coupang").await, 1);
+    // Later orders are met though it goes on failing.
+    mall.stock(20).await;
+    for _ in 0..3 {
+        mall.minute().await;
+    }
+    mall.buy("coupang", 2).await.expect("it is there");
+    mall.pass(Duration::from_secs(300)).await;
+    mall.pull("coupang").await;
+    assert_eq!(state_of(2), LineState::Confirmed, "behind it");
+    mall.calm("coupang").await;
+    mall.rest(false).await;
+    assert_eq!(in_mind(&mall, "coupang").await, 0);
+    assert_eq!(state_of(4), LineState::Cancelled);
+}
+
+#[tokio::test]
+async fn lines_are_kept_in_mind_when_their_channel_takes_no_confirmation() {
+    let mall = uncancellable().await;
+    let lost = json!({ "on": "acknowledge", "kind": "error_before_commit", "status": 503, "probability": 1.0 });
+    mall.fault("coupang", lost).await;
+    mall.pull("coupang").await;
+    assert_eq!(in_mind(&mall, "coupang").await, 2, "the oversold one, too");
+    let cancelled = mall.requests("coupang", "cancel").await;
+    assert!(cancelled.is_empty(), "it does not answer: {cancelled:?}");
+}
+
+#[tokio::test]
+async fn a_line_whose_channel_never_answers_for_it_is_left_to_a_person_in_the_end() {
+    let mut mall = uncancellable().await;
+    mall.pull("coupang").await;
+    let mut pager = Pager::of_pulls(&mut mall).await;
+    mall.pass(Duration::from_secs(6 * 24 * 3_600)).await;
+    mall.pull("coupang").await;
+    assert_eq!(in_mind(&mall, "coupang").await, 1, "it is tried on");
+    let tries = mall.requests("coupang", "cancel").await.len();
+    assert_eq!(tries, 2);
+    drop(pager.told());
+    mall.pass(Duration::from_secs(24 * 3_600)).await;
+    mall.pull("coupang").await;
+    let told = pager.told();
+    assert!(told.iter().any(|alert| alert.contains("7일")), "{told:?}");
+    assert_eq!(in_mind(&mall, "coupang").await, 0);
+    mall.pass(Duration::from_secs(600)).await;
+    mall.pull("coupang").await;
+    assert_eq!(mall.requests("coupang", "cancel").await.len(), tries);
+}
+
 #[tokio::test]
 async fn a_listing_that_is_refused_for_good_is_left_alone_until_somebody_lists_it_anew() {
     let mall = Mall::open(50, shared()).await;

@@ -21,6 +21,7 @@ use onepool::{
         circuit::Circuits,
         desk::Desk,
         governor::Governor,
+        look::Looks,
         pull::{Pull, Turns},
         push::Push,
         wake::Wakes,
@@ -268,8 +269,11 @@ impl Shop {
                 catalog: self.catalog.clone(),
                 fence: self.fence.clone(),
                 backlog: Backlog::new(connection.clone(), self.keys.clone()),
-                circuits: Circuits::new(connection, self.keys.clone()),
+                circuits: Circuits::new(connection.clone(), self.keys.clone()),
                 pulls: Queue::new(self.aws.clone(), PULLS.into()),
+                looks: Looks::new(connection, self.keys.clone()),
+                // Who looks is the test's own hand.
+                look_wait: Duration::ZERO,
                 channels: CHANNELS.map(str::to_owned).to_vec(),
             },
         });
@@ -368,6 +372,7 @@ impl Shop {
             catalog: self.catalog.clone(),
             ledger: self.ledger.clone(),
             backlog: Backlog::new(redis.clone(), keys.clone()),
+            looks: Looks::new(redis.clone(), keys.clone()),
             circuits: Circuits::new(redis.clone(), keys.clone()),
             wakes: self.fence.channels.clone(),
             pulls: Queue::new(self.aws.clone(), PULLS.into()),

@@ -609,13 +609,13 @@ impl Catalog {
             .await
     }
 
-    /// Keeps in mind that a line is to be confirmed to its channel.
+    /// Keeps in mind that a line is to be confirmed to its channel, since when it was first.
     ///
     /// # Errors
     /// DynamoDB did not do it, or did not say so; asking again is safe.
     pub async fn put_unconfirmed(&self, channel: &str, entry: &Unconfirmed) -> Result<(), Error> {
         let place = channel_key(channel, &format!("unconfirmed#{}", entry.key));
-        self.put(place, entry).await
+        self.replace(place, entry, None).await.map(drop)
     }
 
     /// Lines that are to be confirmed to their channel, some of them.

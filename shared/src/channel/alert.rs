@@ -44,6 +44,11 @@ pub enum Alert {
         /// What it said last.
         cause: String,
     },
+    /// A channel answers with something that cannot be read, again and again.
+    Unreadable {
+        /// What is wrong with it.
+        cause: String,
+    },
     /// A listing is refused for good.
     Refused {
         /// The product.
@@ -108,6 +113,7 @@ impl Alert {
             Self::Credentials { .. } => "credentials",
             Self::Expiring { .. } => "expiring",
             Self::Away { .. } => "away",
+            Self::Unreadable { .. } => "unreadable",
             Self::Refused { .. } => "refused",
             Self::PriceRefused { .. } => "price_refused",
             Self::CancelAsked { .. } => "cancel_asked",
@@ -125,6 +131,7 @@ impl Alert {
             Self::Oversold { .. }
             | Self::Credentials { .. }
             | Self::Away { .. }
+            | Self::Unreadable { .. }
             | Self::Refused { .. }
             | Self::PriceRefused { .. }
             | Self::CancelAsked { .. }
@@ -154,6 +161,9 @@ impl Alert {
             ),
             Self::Away { cause } => format!(
                 "[{channel}] 채널이 응답하지 않습니다 ({cause}). 자동으로 다시 시도합니다. 길어지면 채널의 공지를 확인하고, 필요하면 판매를 중지해 주세요."
+            ),
+            Self::Unreadable { cause } => format!(
+                "[{channel}] 채널의 응답을 읽을 수 없습니다 ({cause}). 자동으로 다시 시도하지만, 그동안 이 채널의 주문이나 재고가 연동되지 않습니다. 채널의 API 변경 공지를 확인하고 개발 담당자에게 알려 주세요. 읽지 못한 주문 목록의 원본은 카탈로그 테이블의 격리 항목(GET /channels/{channel}/quarantine)에 보관됩니다."
             ),
             Self::Refused { product, cause } => format!(
                 "[{channel}] 상품 {product}의 재고·가격을 채널이 거절했습니다 ({cause}). 상품 연결 정보(상품번호, 옵션번호)와 판매 상태를 확인한 뒤 다시 저장해 주세요."

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, RequestBuilder, StatusCode, header::HeaderMap, redirect};
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 use super::{
-    Failure, SetupError,
+    Failure, Payload, SetupError,
     quota::{Quota, Rate, Seen, Urgency},
     token::TokenStore,
 };
@@ -103,6 +104,18 @@ impl Effect {
         }
     }
 
+    /// The failure of a call whose answer is none that its marketplace's documents know.
+    #[must_use]
+    pub fn unreadable(self, reason: impl Into<String>, payload: &str) -> Failure {
+        match self {
+            Self::Read => Failure::Unreadable {
+                reason: reason.into(),
+                payload: Payload(payload.to_owned()),
+            },
+            Self::Write => Failure::Unknown(reason.into()),
+        }
+    }
+
     /// The failure that a status other than success stands for, where the marketplace's own words do not say better.
     #[must_use]
     pub fn failure(self, status: StatusCode, reason: String) -> Failure {
@@ -126,6 +139,19 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The body as JSON. Bytes that are no text, such as a buyer's note in another encoding, are replaced: they take no order with them.
+    ///
+    /// # Errors
+    /// [`Failure::Unreadable`] or, of a call that writes, [`Failure::Unknown`].
+    pub fn json<T: DeserializeOwned>(&self, effect: Effect) -> Result<T, Failure> {
+        let text = String::from_utf8_lossy(&self.body);
+        // What serde says would quote the payload.
+        serde_json::from_str(&text).map_err(|_| {
+            let reason = format!("{}: not an answer that can be read", self.status);
+            effect.unreadable(reason, &text)
+        })
+    }
+
     /// A header as a number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
@@ -291,6 +317,31 @@ mod tests {
             "..%2Fa%3Fb%23c%252f%2B09%3A00"
         );
         assert_eq!(segment(".."), "-");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_take_nothing_else_with_them() {
+        let answer = |body: &[u8]| Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: body.to_vec(),
+        };
+        // A note in EUC-KR, in JSON.
+        let noted = answer(b"{\"id\":\"1\",\"note\":\"\xb0\xa1\xb3\xaa\"}");
+        let read: serde_json::Value = noted.json(Effect::Read).expect("JSON");
+        assert_eq!(read["id"], "1");
+        let page = answer("<h1>점검</h1>".as_bytes());
+        match page.json::<serde_json::Value>(Effect::Read) {
+            Err(failure @ Failure::Unreadable { .. }) => {
+                assert!(
+                    format!("{failure} {failure:?}").is_ascii(),
+                    "it quotes nothing"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        let written = page.json::<serde_json::Value>(Effect::Write);
+        assert!(matches!(written, Err(Failure::Unknown(_))), "{written:?}");
     }
 
     #[test]

@@ -83,7 +83,9 @@ impl Circuit {
                 rush_until = Some(now + *after);
                 again().map(|span| span.max(*after))
             }
-            Failure::Later { after: None, .. } | Failure::Unknown(_) => again(),
+            Failure::Later { after: None, .. }
+            | Failure::Unreadable { .. }
+            | Failure::Unknown(_) => again(),
         };
         Self {
             failures,

@@ -1,6 +1,6 @@
 //! What operators do with channels: list products on them, see how they are, pull and compare.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,9 @@ use super::{
     ItemId,
     backlog::Backlog,
     circuit::Circuits,
-    listing::{
-        Buffer, Distribution, Listing, PricePolicy, ShownState, Unsold, price_to_ask, shown_units,
-    },
-    wake::{PullWake, SyncWake},
+    listing::{Buffer, Distribution, Listing, PricePolicy, ShownState, Unsold, shown_units},
+    look::Looks,
+    wake::PullWake,
 };
 use crate::{
     broadcast::{
@@ -30,9 +29,6 @@ use crate::{
 const MAX_ITEM_ID: usize = 64;
 /// How often a listing is written again from what stands now, when another change came in between.
 const MAX_TRIES: usize = 10;
-/// Listings of a channel that one comparison looks at.
-const COMPARED: i32 = 200;
-const MOST_COMPARED: usize = 1_000;
 
 /// The operators' desk.
 pub struct Desk {
@@ -46,6 +42,10 @@ pub struct Desk {
     pub circuits: Circuits,
     /// How a pull is asked for.
     pub pulls: Queue,
+    /// What the channels were seen to show.
+    pub looks: Looks,
+    /// How long a dry run waits for its look.
+    pub look_wait: Duration,
     /// The channels of the shop.
     pub channels: Vec<String>,
 }
@@ -117,40 +117,6 @@ pub struct ChannelView {
     credentials_days_left: Option<u64>,
     /// Orders that wait for a person, at most this many were counted.
     quarantined: usize,
-}
-
-/// A listing that shows something else than it should.
-#[derive(Debug, Serialize)]
-pub struct Difference {
-    product_id: ProductId,
-    /// What it has to show; units that were sold there and not pulled yet are not among them.
-    units: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shown: Option<u64>,
-    /// What it has to cost, in won.
-    price: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shown_price: Option<u64>,
-    /// What that was after the discounts that the seller pays for, where the channel tells it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    effective_price: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seen_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-/// The answer to `POST /channels/{channel}/resync`.
-#[derive(Debug, Serialize)]
-pub struct Resync {
-    dry_run: bool,
-    /// Listings that were looked at.
-    compared: usize,
-    /// Those of them whose price nobody has seen yet: of it nothing is said.
-    unpriced: usize,
-    /// Whether that was all of them.
-    complete: bool,
-    differences: Vec<Difference>,
 }
 
 impl Desk {
@@ -321,7 +287,11 @@ impl Desk {
             .map(drop)
     }
 
-    async fn units(&self, listing: &Listing, bears: Option<Bears>) -> Result<u64, Error> {
+    pub(super) async fn units(
+        &self,
+        listing: &Listing,
+        bears: Option<Bears>,
+    ) -> Result<u64, Error> {
         let rows = self.fence.ledger.stock_rows(&listing.product_id).await?;
         let unsold = |source: &Source| {
             let row = rows.iter().find(|row| row.source == *source);
@@ -398,73 +368,6 @@ impl Desk {
     pub async fn pull(&self, channel: &str) -> Result<(), Error> {
         self.known(channel)?;
         self.pulls.send(&PullWake::new(channel)).await
-    }
-
-    /// Compares what a channel was last seen to show with what it should; unless it is a dry run, every listing is then looked at and put
-    /// right.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], or a store failed.
-    pub async fn resync(&self, channel: &str, dry_run: bool) -> Result<Resync, Error> {
-        self.known(channel)?;
-        let bears = self.catalog.push_state(channel).await?.bears;
-        let pulled_to = self.catalog.pull_state(channel).await?.cursor;
-        let (mut differences, mut after) = (Vec::new(), None);
-        let (mut compared, mut unpriced) = (0, 0);
-        loop {
-            let (products, next) = self
-                .catalog
-                .listed(channel, after.as_deref(), COMPARED)
-                .await?;
-            for product in products {
-                let offers = self.catalog.offers(&product).await?;
-                let Some((listing, state)) = offers.on(channel) else {
-                    continue;
-                };
-                compared += 1;
-                let state = state.of(&listing.item);
-                unpriced += usize::from(state.seen_price().is_none());
-                // As a push would compute it now.
-                let units = self.units(listing, bears).await?;
-                let units = units.saturating_sub(state.unpulled(pulled_to));
-                let list_price = offers.product.as_ref();
-                let list_price = list_price.map_or(0, |product| product.list_price);
-                let step = bears.map_or(1, |bears| bears.price_step);
-                let price = price_to_ask(listing, list_price, state.seen_price(), step);
-                let is_priced = state.price.is_none_or(|shown| shown == price);
-                let error = state.trouble();
-                if state.units != Some(units) || !is_priced || error.is_some() {
-                    differences.push(Difference {
-                        product_id: product,
-                        units,
-                        shown: state.units,
-                        price,
-                        shown_price: state.price,
-                        effective_price: state.effective,
-                        seen_at: state.at,
-                        error,
-                    });
-                }
-            }
-            after = next;
-            if after.is_none() || compared >= MOST_COMPARED {
-                break;
-            }
-        }
-        if !dry_run {
-            let wake = SyncWake::Sweep {
-                channel: channel.to_owned(),
-                after: None,
-            };
-            self.fence.channels.send(&wake).await?;
-        }
-        Ok(Resync {
-            dry_run,
-            compared,
-            unpriced,
-            complete: after.is_none(),
-            differences,
-        })
     }
 }
 

@@ -20,10 +20,12 @@ pub mod kept;
 mod korea;
 mod lenient;
 pub mod listing;
+pub mod look;
 mod port;
 pub mod pull;
 pub mod push;
 pub mod quota;
+pub mod resync;
 pub mod shop;
 mod smartstore;
 pub mod token;
@@ -34,7 +36,7 @@ use std::collections::BTreeMap;
 use metrics::counter;
 pub use port::{
     CancelReason, CancelWrite, Confirmation, Credentials, Failure, Handle, ItemId, Limits,
-    LineState, Marketplace, OrderLine, Page, Price, Pulled, Shown, StockWrite, Window,
+    LineState, Marketplace, OrderLine, Page, Payload, Price, Pulled, Shown, StockWrite, Window,
 };
 
 use crate::channel::call::Setup;

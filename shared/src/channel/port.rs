@@ -1,6 +1,6 @@
 //! The port: what every marketplace can be asked, and what it may answer.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,7 @@ pub struct Shown {
 }
 
 /// What an item costs at the marketplace, in won, option surcharge included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
     /// The price that was set.
     pub sale: u64,
@@ -197,6 +197,16 @@ pub struct Limits {
     pub most_units: u64,
 }
 
+/// What a marketplace answered, as text. It may have personal data: it is stored, never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload(pub String);
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Payload({} bytes)", self.0.len())
+    }
+}
+
 /// Why a marketplace did not do what was asked. What is known of the outcome decides what is done: see each variant.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Failure {
@@ -228,6 +238,15 @@ pub enum Failure {
         reason: String,
         /// When to ask again.
         after: Duration,
+    },
+    /// It was only asked, and answered with something that its documents do not know: a page of somebody before it, or another version of
+    /// itself. It may be over the next time; if not, a person must see what it was.
+    #[error("unreadable: {reason}")]
+    Unreadable {
+        /// What is wrong with it, without a word of the payload.
+        reason: String,
+        /// What it answered.
+        payload: Payload,
     },
     /// It may have done it: the answer was lost, or says nothing. Read back before anything else.
     #[error("outcome unknown: {0}")]

@@ -64,6 +64,10 @@ const LONGEST_RAW: usize = 64 * 1024;
 const TRIED_AGAIN: i32 = 100;
 /// So often in one run; the next one goes on behind them.
 const TRIED_PAGES: usize = 10;
+/// How long a line is tried to be confirmed, or cancelled.
+const LONGEST_TRIED: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// After so many calls for one line each that failed, the others wait for the next pull: each may have taken its time.
+const MOST_FAILURES: usize = 3;
 /// Lines that are written down at the same time.
 const TOGETHER: usize = 8;
 /// A marketplace's clock may be this far from ours: farther away it takes no signature of ours.
@@ -244,9 +248,10 @@ impl Pull {
                     Failure::Limited { after, .. } => {
                         self.put_off(&wake, open_for.max(after).max(AGAIN)).await
                     }
-                    Failure::Later { .. } | Failure::Unknown(_) | Failure::Credentials(_) => {
-                        self.put_off(&wake, open_for.max(AGAIN)).await
-                    }
+                    Failure::Later { .. }
+                    | Failure::Unreadable { .. }
+                    | Failure::Unknown(_)
+                    | Failure::Credentials(_) => self.put_off(&wake, open_for.max(AGAIN)).await,
                 };
             }
         };
@@ -305,22 +310,30 @@ impl Pull {
         let mut unconfirmed = if state.page.is_some() { at_once } else { 0 };
         // What this run was refused it does not ask for once more.
         let mut tried = BTreeSet::new();
+        let mut unanswered = None;
         loop {
             if Instant::now() >= deadline {
-                return Ok(Ok(Some(Duration::ZERO)));
+                return Ok(unanswered.map_or(Ok(Some(Duration::ZERO)), Err));
             }
             let window = self.window(port, &state, started);
             let page = port
                 .pull(window, state.page.as_deref(), Urgency::Order)
                 .await;
+            let place = page_key("page", state.cursor, state.page.as_deref());
             let Page { lines, next } = match page {
                 Ok(page) => page,
-                Err(failure) => return Ok(Err(failure)),
+                Err(failure) => {
+                    self.keep_unreadable(channel, place, &failure).await?;
+                    return Ok(Err(failure));
+                }
             };
+            if state.error.is_some() {
+                self.catalog.release_quarantined(channel, &place).await?;
+            }
             let brought = self.import(channel, lines).boxed().await?;
             sold |= brought.sold;
             unconfirmed += brought.unconfirmed.len();
-            if unconfirmed > at_once {
+            if unconfirmed > at_once || unanswered.is_some() {
                 self.keep_all_in_mind(channel, brought).await?;
             } else {
                 let lines = brought.unconfirmed.iter().chain(&brought.asked);
@@ -328,7 +341,8 @@ impl Pull {
                 match self.answer(channel, port, brought).boxed().await? {
                     // What was agreed to is given back by a pull that finds it cancelled.
                     Ok(agreed) => sold |= agreed,
-                    Err(failure) => return Ok(Err(failure)),
+                    // It is kept in mind. What was sold comes first: the pages behind it are pulled all the same.
+                    Err(failure) => unanswered = Some(failure),
                 }
             }
             let is_done = next.is_none();
@@ -359,7 +373,8 @@ impl Pull {
                 break;
             }
         }
-        match self.confirm_again(channel, port, tried, deadline).await? {
+        let again = self.confirm_again(channel, port, tried, deadline).await?;
+        match unanswered.map_or(again, Err) {
             Ok(true) => {}
             Ok(false) => return Ok(Ok(Some(Duration::ZERO))),
             Err(failure) => return Ok(Err(failure)),
@@ -638,6 +653,27 @@ impl Pull {
         Ok(())
     }
 
+    /// A page that cannot be read is kept for who has to find out why, until it can be.
+    async fn keep_unreadable(
+        &self,
+        channel: &str,
+        place: String,
+        failure: &Failure,
+    ) -> Result<(), Error> {
+        let Failure::Unreadable { payload, .. } = failure else {
+            return Ok(());
+        };
+        let entry = Quarantined {
+            key: place,
+            reason: failure.to_string(),
+            since: clock::now(),
+            raw: bounded(&payload.0),
+            line: None,
+            version: 0,
+        };
+        self.catalog.quarantine(channel, &entry).await.map(drop)
+    }
+
     /// Lines of items that nobody had listed are imported once somebody has: some pages of what is kept, behind those that the run
     /// before has tried. Returns whether some were imported, and behind which the next run goes on.
     async fn try_quarantined_again(
@@ -718,6 +754,11 @@ impl Pull {
             let limit = i32::try_from(most).unwrap_or(i32::MAX);
             let entries = self.catalog.unconfirmed(channel, limit).await?;
             let found = entries.len();
+            let now = clock::now();
+            let old: BTreeSet<String> = (entries.iter())
+                .filter(|entry| entry.since + LONGEST_TRIED <= now)
+                .map(|entry| entry.key.clone())
+                .collect();
             let mut keys: Vec<String> = entries.into_iter().map(|entry| entry.key).collect();
             keys.retain(|key| !tried.contains(key));
             // Those that are there once more could not be told this time either: beyond them are others.
@@ -730,6 +771,11 @@ impl Pull {
             }
             let (mut waiting, mut asked) = (Vec::new(), Vec::new());
             for line in self.fence.ledger.lines(channel, &keys).await? {
+                let is_waiting = matches!(line.state, LineState::Paid | LineState::CancelRequested);
+                if is_waiting && old.contains(&line.key) {
+                    self.give_up(channel, &line).await?;
+                    continue;
+                }
                 match line.state {
                     LineState::Paid => waiting.push(line),
                     LineState::CancelRequested => asked.push(line),
@@ -739,18 +785,31 @@ impl Pull {
                 }
             }
             tried.extend(keys);
-            if let Err(failure) = self
+            let confirmed = self
                 .confirm(channel, port, waiting, Known::KeptInMind)
-                .await?
-            {
-                return Ok(Err(failure));
-            }
+                .await?;
             self.hear_requests(channel, port, asked, Known::KeptInMind)
                 .await?;
+            if let Err(failure) = confirmed {
+                return Ok(Err(failure));
+            }
         }
     }
 
-    /// Confirms lines to their channel. Those that cannot be now are kept in mind.
+    /// A channel that never says what became of a line is asked no more: a person has to look.
+    async fn give_up(&self, channel: &str, line: &LineRecord) -> Result<(), Error> {
+        let days = LONGEST_TRIED.as_secs() / 86_400;
+        let alert = Alert::Unconfirmed {
+            order_no: line.order_no.clone(),
+            product: line.product_id.to_string(),
+            cause: format!("{days}일 동안 처리되지 않음, not done for {days} days"),
+        };
+        self.alerts.tell(channel, &alert).await;
+        self.catalog.remove_unconfirmed(channel, &line.key).await
+    }
+
+    /// Confirms lines to their channel, and then cancels what of them is not there, if the shop wants that. Those that cannot be now
+    /// are kept in mind: a cancellation that is always refused its answer holds up no confirmation.
     async fn confirm(
         &self,
         channel: &str,
@@ -761,15 +820,6 @@ impl Pull {
         let (oversold, lines): (Vec<_>, Vec<_>) = lines
             .into_iter()
             .partition(|line| self.cancels_oversold && line.oversold > line.cancelled);
-        let mut oversold = oversold.into_iter();
-        while let Some(line) = oversold.next() {
-            if let Err(failure) = self.cancel(channel, port, &line, known).await? {
-                for line in oversold.chain(lines) {
-                    self.keep_in_mind(channel, &line).await?;
-                }
-                return Ok(Err(failure));
-            }
-        }
         let batch = port.limits().confirm_batch.max(1);
         let mut chunks = lines.chunks(batch);
         while let Some(chunk) = chunks.next() {
@@ -777,7 +827,7 @@ impl Pull {
             let answers = match port.confirm(&handles).await {
                 Ok(answers) => answers,
                 Err(failure) => {
-                    for line in chunk.iter().chain(chunks.flatten()) {
+                    for line in chunk.iter().chain(chunks.flatten()).chain(&oversold) {
                         self.keep_in_mind(channel, line).await?;
                     }
                     return Ok(Err(failure));
@@ -787,7 +837,15 @@ impl Pull {
                 self.confirmed(channel, line, answer, known).await?;
             }
         }
-        Ok(Ok(()))
+        let mut failures = Vec::new();
+        for line in &oversold {
+            if failures.len() == MOST_FAILURES {
+                self.keep_in_mind(channel, line).await?;
+            } else if let Err(failure) = self.cancel(channel, port, line, known).await? {
+                failures.push(failure);
+            }
+        }
+        Ok(failures.pop().map_or(Ok(()), Err))
     }
 
     async fn confirmed(
@@ -951,6 +1009,9 @@ impl Pull {
             Failure::Refused(_) => Some(Alert::Away { cause }),
             // Nobody is told that we wait for ourselves.
             Failure::Turn { .. } => None,
+            Failure::Unreadable { .. } => circuit
+                .is_open(clock::now())
+                .then_some(Alert::Unreadable { cause }),
             Failure::Later { .. } | Failure::Limited { .. } | Failure::Unknown(_) => circuit
                 .is_open(clock::now())
                 .then_some(Alert::Away { cause }),
@@ -993,6 +1054,13 @@ fn absurd(line: &OrderLine) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// A page behind a cursor: the same as long as nothing behind it was pulled.
+fn page_key(list: &str, cursor: Option<Timestamp>, page: Option<&str>) -> String {
+    let cursor = cursor.map_or_else(String::new, |at| at.to_string());
+    let digest = id::digest(&[&cursor, page.unwrap_or_default()], 16);
+    format!("{list}-{digest}")
 }
 
 fn bounded(raw: &str) -> String {

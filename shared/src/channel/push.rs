@@ -26,6 +26,7 @@ use super::{
         Listing, OWN_STORE, RefusedPrice, ShownState, Unsold, price_to_ask, price_to_correct,
         shown_units,
     },
+    look::Looks,
     quota::Urgency,
     wake::{PullWake, SyncWake, Wakes},
 };
@@ -65,6 +66,8 @@ pub struct Push {
     pub ledger: Ledger,
     /// What is to be pushed.
     pub backlog: Backlog,
+    /// What was seen by those who only look.
+    pub looks: Looks,
     /// Which channels are left alone.
     pub circuits: Circuits,
     /// How it wakes itself.
@@ -108,6 +111,11 @@ impl Push {
             SyncWake::Tick => self.tick().boxed().await,
             SyncWake::Push { channel } => self.run(&channel).boxed().await,
             SyncWake::Sweep { channel, after } => self.sweep(&channel, after.as_deref()).await,
+            SyncWake::Look {
+                channel,
+                number,
+                after,
+            } => self.look(&channel, number, after).boxed().await,
         }
     }
 
@@ -386,7 +394,7 @@ impl Push {
                     Failure::Turn { after, .. } => Some((*after).max(AGAIN)),
                     Failure::Later { after, .. } => Some(longer(after.unwrap_or(AGAIN))),
                     Failure::Limited { after, .. } => Some(longer(*after)),
-                    Failure::Unknown(_) => Some(longer(AGAIN)),
+                    Failure::Unreadable { .. } | Failure::Unknown(_) => Some(longer(AGAIN)),
                     Failure::Credentials(_) => Some(longer(RECHECK)),
                 };
                 (Some(failure), span.map(|span| now + span))
@@ -406,6 +414,7 @@ impl Push {
             let cause = failure.to_string();
             let alert = match failure {
                 Failure::Credentials(_) => Alert::Credentials { cause },
+                Failure::Unreadable { .. } => Alert::Unreadable { cause },
                 Failure::Later { .. }
                 | Failure::Limited { .. }
                 | Failure::Turn { .. }
@@ -613,6 +622,7 @@ impl Push {
                 failure @ (Failure::Later { .. }
                 | Failure::Limited { .. }
                 | Failure::Turn { .. }
+                | Failure::Unreadable { .. }
                 | Failure::Unknown(_)
                 | Failure::Credentials(_)),
             ) => priced.failure = Some(failure),

@@ -29,6 +29,16 @@ pub enum SyncWake {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<String>,
     },
+    /// Look at every listing of this channel, and change nothing.
+    Look {
+        /// Which.
+        channel: String,
+        /// Which look: one that another has taken the place of ends.
+        number: u64,
+        /// Where to go on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
 }
 
 /// A message of the `channel-pull` queue, or what a schedule says.

@@ -165,7 +165,8 @@ async fn resync(
 ) -> Answer {
     let query = query.map_err(|_| Error::invalid("dry_run", "true, false"));
     call.once(&api, &OPERATOR, query, async |_, Query(query)| {
-        api.desk.resync(&channel, query.dry_run).await
+        let ResyncQuery { dry_run, after } = query;
+        api.desk.resync(&channel, dry_run, after).await
     })
     .await
 }
@@ -175,6 +176,7 @@ async fn resync(
 struct ResyncQuery {
     #[serde(default)]
     dry_run: bool,
+    after: Option<String>,
 }
 
 async fn kept(

@@ -179,9 +179,7 @@ fn pause(answer: &Answer) -> Duration {
 fn outcome(answer: &Answer, effect: Effect) -> Result<Reply, Failure> {
     let status = answer.status;
     if status.is_success() {
-        return serde_json::from_slice(&answer.body)
-            .map(Reply::Body)
-            .map_err(|_| effect.lost(format!("{status}: not an answer that can be read")));
+        return answer.json(effect).map(Reply::Body);
     }
     let why = said(answer);
     match status {
@@ -195,6 +193,7 @@ fn outcome(answer: &Answer, effect: Effect) -> Result<Reply, Failure> {
             failure @ (Failure::Later { .. }
             | Failure::Limited { .. }
             | Failure::Turn { .. }
+            | Failure::Unreadable { .. }
             | Failure::Unknown(_)
             | Failure::Credentials(_)) => Err(failure),
         },

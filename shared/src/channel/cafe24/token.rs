@@ -145,7 +145,8 @@ impl Tokens {
                 | Failure::Refused(_)
                 | Failure::Later { .. }
                 | Failure::Limited { .. }
-                | Failure::Turn { .. }),
+                | Failure::Turn { .. }
+                | Failure::Unreadable { .. }),
             ) => return Err(failure),
         }
         let now = self.load().await?;
@@ -172,7 +173,8 @@ impl Tokens {
                     | Failure::Refused(_)
                     | Failure::Later { .. }
                     | Failure::Limited { .. }
-                    | Failure::Turn { .. }),
+                    | Failure::Turn { .. }
+                    | Failure::Unreadable { .. }),
                 ) => return Err(failure),
             }
         }

@@ -96,10 +96,7 @@ impl Coupang {
         if !answer.status.is_success() {
             return Err(refusal(&answer, call.effect));
         }
-        let envelope = serde_json::from_slice::<Envelope>(&answer.body).map_err(|_| {
-            call.effect
-                .lost(format!("{}: not an answer that can be read", answer.status))
-        })?;
+        let envelope = answer.json::<Envelope>(call.effect)?;
         match envelope.code.as_deref() {
             Some("200" | "SUCCESS" | "OK") | None => Ok(envelope),
             // Partly done is for who asked to sort out.
@@ -242,6 +239,7 @@ mod tests {
             Failure::Later { .. } => "later",
             Failure::Limited { .. } => "limited",
             Failure::Turn { .. } => "turn",
+            Failure::Unreadable { .. } => "unreadable",
             Failure::Unknown(_) => "unknown",
             Failure::Credentials(_) => "credentials",
         }

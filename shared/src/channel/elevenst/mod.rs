@@ -132,6 +132,7 @@ impl ElevenSt {
                 failure @ (Failure::Later { .. }
                 | Failure::Limited { .. }
                 | Failure::Turn { .. }
+                | Failure::Unreadable { .. }
                 | Failure::Unknown(_)
                 | Failure::Credentials(_)),
             ) => Err(failure),

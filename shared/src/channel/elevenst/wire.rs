@@ -141,7 +141,7 @@ pub(super) fn rows(text: &str) -> Result<Vec<Row>, Failure> {
         Some(_) => Ok(rows),
         // No rows and no code: a list has one or the other.
         None if is_named(&document.root_element(), &["orders"]) => Ok(rows),
-        None => Err(not_ours(Effect::Read)),
+        None => Err(not_ours(Effect::Read, text)),
     }
 }
 
@@ -150,7 +150,7 @@ pub(super) fn rows(text: &str) -> Result<Vec<Row>, Failure> {
 fn rows_one_by_one(text: &str) -> Result<Vec<Row>, Failure> {
     const ROW: (&str, &str) = ("<ns2:order>", "</ns2:order>");
     if !text.trim_end().ends_with("</ns2:orders>") {
-        return Err(not_ours(Effect::Read));
+        return Err(not_ours(Effect::Read, text));
     }
     let rows = text.split(ROW.0).skip(1).map(|piece| {
         let end = piece.find(ROW.1).unwrap_or(piece.len());
@@ -191,7 +191,7 @@ fn outcome(text: &str, success: &[&str]) -> Result<Outcome, Failure> {
     let answer = Document::parse(text)
         .ok()
         .and_then(|document| verdict(&document));
-    let (code, said) = answer.ok_or_else(|| not_ours(Effect::Write))?;
+    let (code, said) = answer.ok_or_else(|| not_ours(Effect::Write, text))?;
     if success.contains(&code.as_str()) {
         return Ok(Outcome::Done);
     }
@@ -203,7 +203,7 @@ fn outcome(text: &str, success: &[&str]) -> Result<Outcome, Failure> {
 
 /// Reads the stock numbers of a product.
 pub(super) fn stocks(text: &str) -> Result<Vec<Stock>, Failure> {
-    let document = Document::parse(text).map_err(|_| not_ours(Effect::Read))?;
+    let document = Document::parse(text).map_err(|_| not_ours(Effect::Read, text))?;
     let stocks: Vec<Option<Stock>> = document
         .root_element()
         .children()
@@ -217,7 +217,7 @@ pub(super) fn stocks(text: &str) -> Result<Vec<Stock>, Failure> {
                 .unwrap_or_else(|| Failure::Refused(format!("no stock: {code} {said}"))),
             None if is_stocks => Failure::Refused("it has no stock numbers".to_owned()),
             // What a gateway says in its place may be well-formed, too.
-            None => not_ours(Effect::Read),
+            None => not_ours(Effect::Read, text),
         });
     }
     stocks
@@ -246,7 +246,7 @@ fn stock(row: &Row) -> Option<Stock> {
 
 /// Reads what a product costs on a day, such as `2026-11-20`: an instant discount may have a last one.
 pub(super) fn tag(text: &str, today: &str) -> Result<Tag, Failure> {
-    let document = Document::parse(text).map_err(|_| not_ours(Effect::Read))?;
+    let document = Document::parse(text).map_err(|_| not_ours(Effect::Read, text))?;
     let root = document.root_element();
     let product = row(&root, String::new());
     let Some(price) = product.number("selPrc") else {
@@ -256,7 +256,7 @@ pub(super) fn tag(text: &str, today: &str) -> Result<Tag, Failure> {
             None if is_named(&root, &["Product", "Products"]) => {
                 Failure::Refused("it has no price".to_owned())
             }
-            None => not_ours(Effect::Read),
+            None => not_ours(Effect::Read, text),
         });
     };
     let digits = |day: &str| -> String { day.chars().filter(char::is_ascii_digit).collect() };
@@ -326,8 +326,8 @@ fn verdict(document: &Document<'_>) -> Option<(String, String)> {
     Some((value(&code), said.chars().take(MAX_TEXT_CHARS).collect()))
 }
 
-fn not_ours(effect: Effect) -> Failure {
-    effect.lost("not an answer that can be read")
+fn not_ours(effect: Effect, text: &str) -> Failure {
+    effect.unreadable("not an answer that can be read", text)
 }
 
 fn is_named(node: &Node<'_, '_>, names: &[&str]) -> bool {
@@ -406,7 +406,7 @@ mod tests {
             "502 Bad",
         ] {
             assert!(
-                matches!(rows(text), Err(Failure::Later { .. })),
+                matches!(rows(text), Err(Failure::Unreadable { .. })),
                 "{text} was taken"
             );
         }
@@ -501,8 +501,12 @@ mod tests {
             Err(later.clone())
         );
         assert_eq!(stocks(&client_message("-1000", "")), Err(later));
-        let page = stocks("<html><body><h1>502 Bad Gateway</h1></body></html>");
-        assert_eq!(page, Err(not_ours(Effect::Read)), "no word of 11st's");
+        let page = "<html><body><h1>502 Bad Gateway</h1></body></html>";
+        assert_eq!(
+            stocks(page),
+            Err(not_ours(Effect::Read, page)),
+            "no word of 11st's"
+        );
     }
 
     #[test]
@@ -574,7 +578,8 @@ mod tests {
         }
         for text in ["", "<html><body>busy</body></html>"] {
             let failure = tag(text, "2026-11-20");
-            assert!(matches!(failure, Err(Failure::Later { .. })), "{failure:?}");
+            let is_unreadable = matches!(failure, Err(Failure::Unreadable { .. }));
+            assert!(is_unreadable, "{failure:?}");
         }
     }
 

@@ -6,15 +6,12 @@
 
 use metrics::counter;
 
-use super::{Known, Pull};
+use super::{Known, MOST_FAILURES, Pull};
 use crate::{
     channel::{Failure, Marketplace, alert::Alert},
     error::Error,
     ledger::LineRecord,
 };
-
-/// After so many that failed, the others wait for the next pull as well: each may have taken its time.
-const MOST_FAILURES: usize = 3;
 
 impl Pull {
     /// Answers the requests of buyers for these lines. Returns whether one was agreed to.
@@ -48,6 +45,7 @@ impl Pull {
                         failure @ (Failure::Later { .. }
                         | Failure::Limited { .. }
                         | Failure::Turn { .. }
+                        | Failure::Unreadable { .. }
                         | Failure::Unknown(_)
                         | Failure::Credentials(_)),
                     ) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::{Pull, TIME};
+use super::{Pull, TIME, page_key};
 use crate::{
     catalog::SweepState,
     channel::{Failure, Marketplace, Page, Window, wake::PullWake},
@@ -65,15 +65,20 @@ impl Pull {
                 return Ok(Ok(false));
             }
             let (window, until) = window(&state, days, port.limits().longest_window, now);
+            let place = page_key("sweep", state.cursor, state.page.as_deref());
             let Page { lines, next } = match port.sweep(window, state.page.as_deref()).await {
                 Ok(page) => page,
-                Err(failure) => return Ok(Err(failure)),
+                Err(failure) => {
+                    self.keep_unreadable(channel, place, &failure).await?;
+                    return Ok(Err(failure));
+                }
             };
+            if state.error.is_some() {
+                self.catalog.release_quarantined(channel, &place).await?;
+            }
             let brought = self.import(channel, lines).boxed().await?;
             // What cannot be answered now is kept in mind for the next pull.
-            if let Err(failure) = self.answer(channel, port, brought).boxed().await? {
-                return Ok(Err(failure));
-            }
+            let answered = self.answer(channel, port, brought).boxed().await?;
             let is_over = next.is_none() && window.to >= until;
             let next = if is_over {
                 SweepState {
@@ -95,6 +100,9 @@ impl Pull {
                 return Err(Error::Conflict);
             };
             state = written;
+            if let Err(failure) = answered {
+                return Ok(Err(failure));
+            }
             if is_over {
                 return Ok(Ok(true));
             }
@@ -120,6 +128,7 @@ impl Pull {
                 self.pulls.send_after(wake, soon).await
             }
             Failure::Later { after: None, .. }
+            | Failure::Unreadable { .. }
             | Failure::Refused(_)
             | Failure::Unknown(_)
             | Failure::Credentials(_) => self.tell_failure(channel, failure).await.map(drop),

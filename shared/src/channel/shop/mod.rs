@@ -170,7 +170,7 @@ impl Shop {
             path.push_str(&segment(cursor));
         }
         let answer = done(self.get(&path, urgency).await?, Effect::Read)?;
-        wire::page(&answer.body).ok_or_else(|| wire::unreadable("orders"))
+        wire::page(&answer)
     }
 
     async fn confirm_all(&self, lines: &[Handle]) -> Result<Vec<Confirmation>, Failure> {
@@ -184,14 +184,13 @@ impl Shop {
             )
             .await?;
         let answer = done(answer, Effect::Write)?;
-        wire::confirmations(&answer.body, lines)
-            .ok_or_else(|| Failure::Unknown("confirmations that cannot be read".to_owned()))
+        wire::confirmations(&answer, lines)
     }
 
     async fn item(&self, item: &ItemId, urgency: Urgency) -> Result<(Shown, u64), Failure> {
         let path = format!("/onepool/items/{}", segment(&item.product));
         let answer = done(self.get(&path, urgency).await?, Effect::Read)?;
-        wire::item(&answer.body).ok_or_else(|| wire::unreadable("an item"))
+        wire::item(&answer)
     }
 
     /// An older write that meets a newer one has nothing left to do.

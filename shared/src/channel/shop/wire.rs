@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::super::{
     Confirmation, Failure, Handle, ItemId, LineState, OrderLine, Page, Price, Pulled, Shown,
+    call::{Answer, Effect},
 };
 use crate::clock::Timestamp;
 
@@ -86,10 +87,10 @@ impl Problem {
     }
 }
 
-/// Reads a page. `None` if it is none.
-pub(super) fn page(body: &[u8]) -> Option<Page> {
-    let page: WirePage = serde_json::from_slice(body).ok()?;
-    Some(Page {
+/// Reads a page.
+pub(super) fn page(answer: &Answer) -> Result<Page, Failure> {
+    let page: WirePage = answer.json(Effect::Read)?;
+    Ok(Page {
         lines: page.lines.into_iter().map(pulled).collect(),
         next: page.next_cursor.filter(|cursor| !cursor.is_empty()),
     })
@@ -142,10 +143,13 @@ fn line(value: Value, raw: &str) -> Result<OrderLine, &'static str> {
     })
 }
 
-/// Reads the answers to a confirmation: one a line that was asked for, in their order. `None` if they are none.
-pub(super) fn confirmations(body: &[u8], lines: &[Handle]) -> Option<Vec<Confirmation>> {
-    let Results { results } = serde_json::from_slice(body).ok()?;
-    let answer = |line: &Handle| {
+/// Reads the answers to a confirmation: one a line that was asked for, in their order.
+pub(super) fn confirmations(
+    answer: &Answer,
+    lines: &[Handle],
+) -> Result<Vec<Confirmation>, Failure> {
+    let Results { results } = answer.json(Effect::Write)?;
+    let became = |line: &Handle| {
         let result = results.iter().find(|result| result.line == line.0);
         match result.map(|result| result.result.as_str()) {
             Some("confirmed" | "already_confirmed") => Confirmation::Done,
@@ -154,12 +158,12 @@ pub(super) fn confirmations(body: &[u8], lines: &[Handle]) -> Option<Vec<Confirm
             None => Confirmation::Later("the shop did not answer for the line".to_owned()),
         }
     };
-    Some(lines.iter().map(answer).collect())
+    Ok(lines.iter().map(became).collect())
 }
 
-/// Reads an item, with the version its stock was written with. `None` if it is none.
-pub(super) fn item(body: &[u8]) -> Option<(Shown, u64)> {
-    let item: WireItem = serde_json::from_slice(body).ok()?;
+/// Reads an item, with the version its stock was written with.
+pub(super) fn item(answer: &Answer) -> Result<(Shown, u64), Failure> {
+    let item: WireItem = answer.json(Effect::Read)?;
     let shown = Shown {
         units: item.units,
         on_sale: item.on_sale,
@@ -168,24 +172,26 @@ pub(super) fn item(body: &[u8]) -> Option<(Shown, u64)> {
             effective: item.price,
         }),
     };
-    Some((shown, item.version))
-}
-
-/// The failure of an item that cannot be read.
-pub(super) fn unreadable(what: &str) -> Failure {
-    Failure::Later {
-        reason: format!("{what} that cannot be read"),
-        after: None,
-    }
+    Ok((shown, item.version))
 }
 
 #[cfg(test)]
 mod tests {
+    use reqwest::{StatusCode, header::HeaderMap};
+
     use super::*;
+
+    fn answer(body: &[u8]) -> Answer {
+        Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: body.to_vec(),
+        }
+    }
 
     #[test]
     fn a_page_is_lines_and_what_cannot_be_read_beside_them() {
-        let page = page(include_bytes!("fixtures/orders.json")).expect("a page");
+        let page = page(&answer(include_bytes!("fixtures/orders.json"))).expect("a page");
         assert_eq!(page.next.as_deref(), Some("MTc5NTEzNjQwMDo3"));
         type Read<'a> = Result<(&'a str, LineState, u32, u32), (Option<&'a str>, &'a str)>;
         let read: Vec<Read<'_>> = page
@@ -224,7 +230,11 @@ mod tests {
     #[test]
     fn what_is_no_page_is_none() {
         for body in ["", "<html>", "[]", "{}", r#"{"lines":{}}"#] {
-            assert_eq!(page(body.as_bytes()), None, "{body}");
+            let unreadable = page(&answer(body.as_bytes())).expect_err("it is none");
+            assert!(
+                matches!(&unreadable, Failure::Unreadable { payload, .. } if payload.0 == body),
+                "{unreadable}"
+            );
         }
     }
 
@@ -237,8 +247,8 @@ mod tests {
             .map(|line| Handle(line.to_owned()))
             .collect();
         assert_eq!(
-            confirmations(body, &lines),
-            Some(vec![
+            confirmations(&answer(body), &lines),
+            Ok(vec![
                 Confirmation::Done,
                 Confirmation::Done,
                 Confirmation::Cancelled,
@@ -246,7 +256,8 @@ mod tests {
                 Confirmation::Later("the shop did not answer for the line".into()),
             ])
         );
-        assert_eq!(confirmations(b"<html>", &lines), None);
+        let unknown = confirmations(&answer(b"<html>"), &lines);
+        assert!(matches!(unknown, Err(Failure::Unknown(_))), "{unknown:?}");
     }
 
     #[test]

@@ -469,6 +469,7 @@ impl SmartStore {
             Err(
                 failure @ (Failure::Limited { .. }
                 | Failure::Turn { .. }
+                | Failure::Unreadable { .. }
                 | Failure::Unknown(_)
                 | Failure::Credentials(_)),
             ) => return Err(failure),

@@ -166,6 +166,7 @@ impl Tokens {
                 failure @ (Failure::Later { .. }
                 | Failure::Limited { .. }
                 | Failure::Turn { .. }
+                | Failure::Unreadable { .. }
                 | Failure::Unknown(_)
                 | Failure::Credentials(_)) => failure,
             });

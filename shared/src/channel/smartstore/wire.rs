@@ -98,10 +98,7 @@ impl SmartStore {
         if answer.body.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&answer.body).map_err(|_| {
-            api.effect
-                .lost(format!("{}: not an answer that can be read", answer.status))
-        })
+        answer.json(api.effect)
     }
 
     async fn send(
@@ -245,6 +242,7 @@ mod tests {
             Failure::Later { .. } => "later",
             Failure::Limited { .. } => "limited",
             Failure::Turn { .. } => "turn",
+            Failure::Unreadable { .. } => "unreadable",
             Failure::Unknown(_) => "unknown",
             Failure::Credentials(_) => "credentials",
         }
@@ -323,6 +321,7 @@ mod tests {
             failure @ (Failure::Refused(_)
             | Failure::Limited { .. }
             | Failure::Turn { .. }
+            | Failure::Unreadable { .. }
             | Failure::Unknown(_)
             | Failure::Credentials(_)) => panic!("{failure}"),
         }

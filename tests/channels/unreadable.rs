@@ -1,0 +1,84 @@
+//! A marketplace that answers with something nobody can read: it is kept for who finds out why, told of, and nothing is lost.
+
+use std::time::Duration;
+
+use onepool::{channel::wake::PullWake, stock::Source};
+use serde_json::{Value, json};
+
+use crate::{alerts::Pager, mall::Mall};
+
+const LISTS: [(&str, &str); 4] = [
+    ("smartstore", "feed"),
+    ("coupang", "ordersheets"),
+    ("elevenst", "complete"),
+    ("ownstore", "orders"),
+];
+const PAGE: &str = "<html><body><h1>Under maintenance</h1></body></html>";
+/// What a pull tries before its channel is left alone.
+const TRIES: usize = 3;
+/// Longer than a channel is left alone.
+const OPEN: Duration = Duration::from_secs(301);
+
+fn garbage(operation: &str) -> Value {
+    json!({ "on": operation, "kind": "garbage_before_commit", "probability": 1.0, "body": PAGE })
+}
+
+async fn kept(mall: &Mall, channel: &str) -> Vec<String> {
+    let kept = mall.shop.catalog.quarantined(channel, 100).await;
+    let kept = kept.expect("answers").into_iter();
+    kept.map(|entry| entry.raw).collect()
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_read_is_kept_and_told_of_until_it_can_be() {
+    let mut mall = Mall::open(50, json!({ "mode": "shared" })).await;
+    let mut left = 50;
+    for (channel, list) in LISTS {
+        let mut pager = Pager::of_pulls(&mut mall).await;
+        mall.fault(channel, garbage(list)).await;
+        mall.buy(channel, 2).await.expect("it is there");
+        for _ in 0..TRIES {
+            mall.pull(channel).await;
+        }
+        let told = pager.told();
+        let [alert] = told.as_slice() else {
+            panic!("{channel}: {told:?}");
+        };
+        assert!(alert.contains("읽을 수 없습니다"), "{alert}");
+        assert!(
+            !alert.contains("maintenance"),
+            "no word of the payload: {alert}"
+        );
+        mall.pass(OPEN).await;
+        mall.pull(channel).await;
+        assert_eq!(kept(&mall, channel).await, [PAGE], "{channel}: one entry");
+        assert_eq!(
+            mall.unsold(&Source::Pool).await,
+            left,
+            "nothing is known of it"
+        );
+
+        mall.calm(channel).await;
+        mall.pass(OPEN).await;
+        mall.pull(channel).await;
+        left -= 2;
+        assert_eq!(mall.unsold(&Source::Pool).await, left, "{channel}");
+        assert!(kept(&mall, channel).await.is_empty(), "{channel}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_past_days_that_cannot_be_read_is_kept_too() {
+    let mall = Mall::open(50, json!({ "mode": "shared" })).await;
+    let sweep = || PullWake {
+        sweep_days: Some(3),
+        ..PullWake::new("coupang")
+    };
+    mall.fault("coupang", garbage("ordersheets")).await;
+    mall.pull.run(sweep()).await.expect("it is noted");
+    assert_eq!(kept(&mall, "coupang").await, [PAGE]);
+    mall.calm("coupang").await;
+    mall.pass(OPEN).await;
+    mall.pull.run(sweep()).await.expect("sweeps");
+    assert!(kept(&mall, "coupang").await.is_empty());
+}
