@@ -140,9 +140,11 @@ fn every_alarm_says_what_to_do_in_korean_and_english() {
     let template = Template::read();
     let redrive = fs::read_to_string(workspace_root().join("infra/redrive.py")).expect("a file");
     for (name, alarm) in template.of("AWS::CloudWatch::Alarm") {
-        let text = match &alarm["AlarmDescription"] {
-            Value::Tagged(sub) if sub.tag == "Sub" => sub.value.as_str(),
-            text => text.as_str(),
+        let said = &alarm["AlarmDescription"];
+        let text = if let Value::Tagged(sub) = said {
+            sub.value.as_str()
+        } else {
+            said.as_str()
         };
         let text = text.unwrap_or_else(|| panic!("{name} says nothing"));
         let length = text.chars().count();
