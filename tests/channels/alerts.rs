@@ -144,7 +144,7 @@ async fn what_was_sold_and_is_not_there_is_told_with_its_order() {
 
 #[tokio::test]
 async fn credentials_that_are_refused_are_told_by_whoever_meets_it() {
-    let asks = "채널 관리자 화면에서 API 키와 허용 IP를 확인하고, Secrets Manager의 값을 새로 넣어 주세요. 그 전까지 재고와 주문이 연동되지 않습니다.";
+    let asks = "채널 관리자 화면에서 API 키와 허용 IP를 확인해 주세요. 새 키는 Secrets Manager에 새 이름으로 저장하고 스택의 SecretName을 그 이름으로 바꿔 배포해 주세요(값만 바꾸면 반영되지 않습니다). 그 전까지 재고와 주문이 연동되지 않습니다.";
     let begins = "[elevenst] 인증이 거부되었습니다 (";
     let mut mall = Mall::open(5, shared()).await;
     let mut pager = Pager::of_pulls(&mut mall).await;
@@ -175,7 +175,7 @@ async fn a_key_that_runs_out_is_told_once_a_day_with_the_days_that_are_left() {
     assert_eq!(
         pager.one(),
         format!(
-            "[coupang] API 키가 {days}일 뒤 만료됩니다. 새 키를 발급받아 Secrets Manager의 값을 바꿔 주세요."
+            "[coupang] API 키가 {days}일 뒤 만료됩니다. 새 키를 발급받아 Secrets Manager에 새 이름으로 저장하고, 스택의 SecretName을 그 이름으로 바꿔 배포해 주세요(값만 바꾸면 반영되지 않습니다)."
         )
     );
     let [seconds] = quiet(&mall).await[..] else {

@@ -105,7 +105,7 @@ pub enum Alert {
 }
 
 impl Alert {
-    /// Its kind, as the metric names it.
+    /// Its kind, as the metric of its channel names it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -121,6 +121,23 @@ impl Alert {
             Self::Quarantined { .. } => "quarantined",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::BelowFloor { .. } => "below_floor",
+        }
+    }
+
+    /// What it is about, as the metric names it that alarms watch: kinds that ask the same people for the same thing have one alarm.
+    const fn subject(&self) -> &'static str {
+        match self {
+            Self::Oversold { .. } => "oversold",
+            Self::Credentials { .. } => "credentials",
+            Self::Expiring { .. } => "expiry",
+            Self::Away { .. } => "away",
+            Self::Refused { .. } | Self::PriceRefused { .. } | Self::BelowFloor { .. } => {
+                "listings"
+            }
+            Self::CancelAsked { .. }
+            | Self::Unlisted { .. }
+            | Self::Quarantined { .. }
+            | Self::Unconfirmed { .. } => "orders",
         }
     }
 
@@ -154,10 +171,10 @@ impl Alert {
                 "[{channel}] 초과 판매: 주문 {order_no}, 상품 {product}, 부족 수량 {units}개. 재고를 추가하거나, 채널에서 해당 주문을 품절 취소해 주세요."
             ),
             Self::Credentials { cause } => format!(
-                "[{channel}] 인증이 거부되었습니다 ({cause}). 채널 관리자 화면에서 API 키와 허용 IP를 확인하고, Secrets Manager의 값을 새로 넣어 주세요. 그 전까지 재고와 주문이 연동되지 않습니다."
+                "[{channel}] 인증이 거부되었습니다 ({cause}). 채널 관리자 화면에서 API 키와 허용 IP를 확인해 주세요. 새 키는 Secrets Manager에 새 이름으로 저장하고 스택의 SecretName을 그 이름으로 바꿔 배포해 주세요(값만 바꾸면 반영되지 않습니다). 그 전까지 재고와 주문이 연동되지 않습니다."
             ),
             Self::Expiring { days } => format!(
-                "[{channel}] API 키가 {days}일 뒤 만료됩니다. 새 키를 발급받아 Secrets Manager의 값을 바꿔 주세요."
+                "[{channel}] API 키가 {days}일 뒤 만료됩니다. 새 키를 발급받아 Secrets Manager에 새 이름으로 저장하고, 스택의 SecretName을 그 이름으로 바꿔 배포해 주세요(값만 바꾸면 반영되지 않습니다)."
             ),
             Self::Away { cause } => format!(
                 "[{channel}] 채널이 응답하지 않습니다 ({cause}). 자동으로 다시 시도합니다. 길어지면 채널의 공지를 확인하고, 필요하면 판매를 중지해 주세요."
@@ -235,7 +252,7 @@ impl Alerts {
     pub async fn tell(&self, channel: &str, alert: &Alert) {
         let text = alert.text(channel);
         // Over all channels as well: that is what alarms watch.
-        counter!("channel_alerts", "kind" => alert.kind()).increment(1);
+        counter!("channel_alerts", "subject" => alert.subject()).increment(1);
         counter!("channel_alerts", "channel" => channel.to_owned(), "kind" => alert.kind())
             .increment(1);
         tracing::error!(channel, alert.kind = alert.kind(), "{text}");

@@ -1,5 +1,9 @@
 //! The rules of `template.yaml`: what AWS would let pass, and what would lose or double an order there.
 
+mod alarms;
+mod guide;
+mod queues;
+
 use std::{collections::BTreeMap, fs};
 
 use onepool::channel::wake::{PullWake, SyncWake};
@@ -8,6 +12,7 @@ use serde_yaml_ng::Value;
 
 struct Template {
     parameters: Value,
+    conditions: Value,
     resources: BTreeMap<String, Value>,
     globals: Value,
 }
@@ -21,6 +26,7 @@ impl Template {
             serde_yaml_ng::from_value(template["Resources"].clone()).expect("resources have names");
         Self {
             parameters: template["Parameters"].clone(),
+            conditions: template["Conditions"].clone(),
             resources,
             globals: template["Globals"]["Function"].clone(),
         }
@@ -102,85 +108,6 @@ fn camel_case(folder: &str) -> String {
 }
 
 #[test]
-fn every_queue_has_a_dead_letter_queue_that_remembers_longer() {
-    let template = Template::read();
-    let queues: BTreeMap<_, _> = template.of("AWS::SQS::Queue").collect();
-    let mut dead_letters = Vec::new();
-    let consumed: Vec<_> = template
-        .of("AWS::Lambda::EventSourceMapping")
-        .map(|(_, mapping)| target(&mapping["EventSourceArn"]))
-        .collect();
-    for name in &consumed {
-        let queue = queues[name.as_str()];
-        let redrive = &queue["RedrivePolicy"];
-        assert!(
-            number(&redrive["maxReceiveCount"]) >= 5,
-            "{name} gives up too early"
-        );
-        let dead_letter = target(&redrive["deadLetterTargetArn"]);
-        let kept = number(&queues[dead_letter.as_str()]["MessageRetentionPeriod"]);
-        assert!(
-            kept > number(&queue["MessageRetentionPeriod"]),
-            "{dead_letter} forgets before {name}"
-        );
-        dead_letters.push(dead_letter);
-    }
-    let unused: Vec<_> = queues
-        .keys()
-        .map(|name| (*name).to_owned())
-        .filter(|name| !consumed.contains(name) && !dead_letters.contains(name))
-        .collect();
-    assert!(
-        unused.is_empty(),
-        "{unused:?}: nobody reads them, and they collect from no queue"
-    );
-    for (name, queue) in &queues {
-        assert!(
-            queue["RedrivePolicy"].is_null() || consumed.contains(&(*name).to_owned()),
-            "nobody reads {name}, so nothing moves on from it"
-        );
-    }
-}
-
-#[test]
-fn every_consumer_reports_its_failures_is_bounded_and_has_time() {
-    let template = Template::read();
-    let functions: BTreeMap<_, _> = template.functions().collect();
-    let queues: BTreeMap<_, _> = template.of("AWS::SQS::Queue").collect();
-    for (name, mapping) in template.of("AWS::Lambda::EventSourceMapping") {
-        let (queue, function) = (
-            target(&mapping["EventSourceArn"]),
-            target(&mapping["FunctionName"]),
-        );
-        let answers = mapping["FunctionResponseTypes"]
-            .as_sequence()
-            .cloned()
-            .unwrap_or_default();
-        assert!(
-            answers.contains(&"ReportBatchItemFailures".into()),
-            "{name}: failed messages of {queue} would be deleted"
-        );
-        assert!(
-            !mapping["ScalingConfig"]["MaximumConcurrency"].is_null(),
-            "{name} has no bound"
-        );
-        let window = mapping["MaximumBatchingWindowInSeconds"]
-            .as_u64()
-            .unwrap_or(0);
-        assert!(
-            number(&mapping["BatchSize"]) <= 10 || window >= 1,
-            "{name}: a batch over 10 needs a window"
-        );
-        let needed = 6 * number(&functions[function.as_str()]["Timeout"]) + window;
-        let visibility = number(&queues[queue.as_str()]["VisibilityTimeout"]);
-        assert!(
-            visibility >= needed,
-            "{queue}: {visibility} s visibility, {function} needs {needed}"
-        );
-    }
-}
-
-#[test]
 fn every_function_folder_is_deployed_under_its_name() {
     let template = Template::read();
     let mut folders = Vec::new();
@@ -244,7 +171,7 @@ fn every_function_may_do_what_it_does_and_nothing_else() {
         }
     }
     rights.sort();
-    let expected = include_str!("rights.txt");
+    let expected = include_str!("../rights.txt");
     assert_eq!(
         rights.join("\n"),
         expected.trim(),
@@ -426,90 +353,4 @@ fn no_table_is_lost_with_the_stack_and_no_secret_stands_in_the_template() {
             }
         }
     }
-}
-
-#[test]
-fn every_dead_letter_queue_has_an_alarm_and_every_alarm_watches_what_is_written() {
-    let template = Template::read();
-    let written = metrics_written();
-    let collected: Vec<String> = template
-        .of("AWS::SQS::Queue")
-        .filter(|(_, queue)| !queue["RedrivePolicy"].is_null())
-        .map(|(_, queue)| target(&queue["RedrivePolicy"]["deadLetterTargetArn"]))
-        .collect();
-    let queues: Vec<&str> = template
-        .of("AWS::SQS::Queue")
-        .map(|(name, _)| name)
-        .collect();
-    let mut watched = Vec::new();
-    for (name, alarm) in template.of("AWS::CloudWatch::Alarm") {
-        let metric = alarm["MetricName"].as_str().expect("a metric");
-        let dimensions = alarm["Dimensions"].as_sequence().expect("dimensions");
-        if alarm["Namespace"] == "AWS/SQS" {
-            let queue = target(&dimensions[0]["Value"]);
-            assert!(queues.contains(&&*queue), "{name} watches no queue");
-            if metric == "ApproximateNumberOfMessagesVisible" {
-                watched.push(queue);
-            } else {
-                assert_eq!(metric, "ApproximateAgeOfOldestMessage", "{name}");
-            }
-        } else {
-            assert_eq!(alarm["Namespace"], "Onepool", "{name}");
-            let Some(labels) = written.get(metric) else {
-                panic!("{name}: nobody writes {metric}")
-            };
-            let named: Vec<&str> = dimensions
-                .iter()
-                .map(|dimension| dimension["Name"].as_str().expect("a name"))
-                .collect();
-            // The name of the function comes first, then what the counter says of itself.
-            assert_eq!(named[0], "function", "{name}");
-            assert!(
-                labels.iter().any(|labels| *labels == named[1..]),
-                "{name}: {metric} is written with {labels:?} only"
-            );
-            let function = camel_case(dimensions[0]["Value"].as_str().expect("a function"));
-            assert!(
-                template.functions().any(|(name, _)| name == function),
-                "{name} watches no function"
-            );
-        }
-        let Value::Tagged(_) = &alarm["AlarmActions"] else {
-            panic!("{name} tells nobody")
-        };
-    }
-    for queue in collected {
-        assert!(watched.contains(&queue), "{queue} fills up unseen");
-    }
-}
-
-/// The metrics that the code writes, each with the labels it is written with.
-fn metrics_written() -> BTreeMap<String, Vec<Vec<String>>> {
-    let mut written = BTreeMap::<String, Vec<Vec<String>>>::new();
-    let mut folders = vec![workspace_root().join("shared/src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("it can be read").flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).expect("a file can be read");
-                for call in ["counter!(", "gauge!(", " count("] {
-                    for call in text.split(call).skip(1) {
-                        let arguments = call.split(')').next().unwrap_or_default();
-                        let words: Vec<&str> = arguments.split('"').skip(1).step_by(2).collect();
-                        if let Some((name, labels)) = words.split_first() {
-                            let labels = labels.iter().map(|label| (*label).to_owned());
-                            written
-                                .entry((*name).to_owned())
-                                .or_default()
-                                .push(labels.collect());
-                        }
-                    }
-                }
-            }
-        }
-    }
-    assert!(written.len() > 10, "{written:?}");
-    written
 }
