@@ -130,7 +130,7 @@ impl Alert {
             Self::Oversold { .. } => "oversold",
             Self::Credentials { .. } => "credentials",
             Self::Expiring { .. } => "expiry",
-            Self::Away { .. } => "away",
+            Self::Away { .. } | Self::Unreadable { .. } => "away",
             Self::Refused { .. } | Self::PriceRefused { .. } | Self::BelowFloor { .. } => {
                 "listings"
             }
