@@ -235,8 +235,12 @@ async fn a_cancellation_that_fails_holds_up_no_line_and_no_page() {
     }
     mall.buy("coupang", 2).await.expect("it is there");
     mall.pass(Duration::from_secs(300)).await;
+    let before = clock::now();
     mall.pull("coupang").await;
     assert_eq!(state_of(2), LineState::Confirmed, "behind it");
+    let state = mall.shop.catalog.pull_state("coupang").await;
+    let cursor = state.expect("answers").cursor.expect("it was pulled");
+    assert!(cursor >= before, "it is pulled up to {cursor}");
     mall.calm("coupang").await;
     mall.rest(false).await;
     assert_eq!(in_mind(&mall, "coupang").await, 0);
