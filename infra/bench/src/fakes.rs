@@ -162,6 +162,26 @@ impl Fakes {
         read(&path, &answer)
     }
 
+    /// What the marketplace was asked after the request with this number, oldest first, as its record tells it.
+    pub fn requests(&self, channel: usize, after: u64) -> Result<Vec<Value>> {
+        let mut books = self.books(channel, &format!("requests?after={after}"))?;
+        let requests: Vec<Value> = serde_json::from_value(books["requests"].take())?;
+        match requests.first().and_then(|first| first["number"].as_u64()) {
+            Some(first) if first > after + 1 => {
+                Err("the marketplace was asked more than its record holds".into())
+            }
+            _ => Ok(requests),
+        }
+    }
+
+    /// The number of the request that the marketplace was asked last.
+    pub fn last_request(&self, channel: usize) -> Result<u64> {
+        let books = self.books(channel, "requests")?;
+        let requests = books["requests"].as_array();
+        let last = requests.and_then(|requests| requests.last()?["number"].as_u64());
+        last.ok_or_else(|| "nobody has asked the marketplace anything".into())
+    }
+
     /// A buyer orders units of the product with this number. Answers whether they were there.
     pub fn buys(&self, channel: usize, number: usize, units: u64) -> Result<bool> {
         let body = order(channel, number, units).to_string();
@@ -224,6 +244,11 @@ impl Fakes {
         let mut client = client.lock().unwrap_or_else(PoisonError::into_inner);
         client.ask(method, path, headers, body)
     }
+}
+
+/// Whether a marketplace that answers so was asked too often. Coupang's edge turns away whoever went on with a page.
+pub fn is_one_too_many(channel: usize, status: u64) -> bool {
+    status == 429 || (status == 403 && CHANNELS[channel].name == "coupang")
 }
 
 /// What a buyer orders.
