@@ -18,6 +18,10 @@ use crate::{
 
 const NAME: &str = "onepool-marketplaces";
 
+/// The vendor's keys at Coupang: who calls, and what signs.
+pub const COUPANG_ACCESS_KEY: &str = "demo-access-key";
+pub const COUPANG_SECRET_KEY: &str = "demo-secret-key";
+
 /// The channels of the shop, by the names that figures have for them; in this order everywhere.
 pub const CHANNELS: [Channel; 4] = [
     Channel {
@@ -128,7 +132,7 @@ impl Fakes {
         let credentials = [
             json!({ "client_id": "demo-app-id", "client_secret": "$2a$04$N9qo8uLOickgx2ZMRZoMye" }),
             json!({
-                "access_key": "demo-access-key", "secret_key": "demo-secret-key",
+                "access_key": COUPANG_ACCESS_KEY, "secret_key": COUPANG_SECRET_KEY,
                 "vendor_id": "A00012345", "user_id": "wing-user",
             }),
             json!({ "api_key": "demo0000000000000000000000000000" }),

@@ -41,8 +41,6 @@ pub struct Mall {
     pub fakes: Fakes,
     /// What wakes `channel-sync`.
     pub syncs: Arc<Wakes>,
-    /// How many products there are.
-    pub products: usize,
     what: &'static str,
     events: Events,
     channels: &'static [(String, String)],
@@ -67,7 +65,6 @@ impl Mall {
             aws: Aws::with_dynamodb()?,
             fakes,
             syncs: Arc::default(),
-            products,
             what,
             events: Events::new()?,
             channels,
