@@ -172,9 +172,7 @@ impl Target {
         match self {
             Self::AtLeast(bound) => value >= bound,
             Self::AtMost(bound) => value <= bound,
-            Self::OverBaseline(bound) => {
-                baseline.is_some_and(|baseline| value - baseline <= bound)
-            }
+            Self::OverBaseline(bound) => baseline.is_some_and(|baseline| value - baseline <= bound),
         }
     }
 }
