@@ -18,6 +18,10 @@ use crate::{
 
 const NAME: &str = "onepool-marketplaces";
 
+/// The vendor's keys at Coupang: who calls, and what signs.
+pub const COUPANG_ACCESS_KEY: &str = "demo-access-key";
+pub const COUPANG_SECRET_KEY: &str = "demo-secret-key";
+
 /// The channels of the shop, by the names that figures have for them; in this order everywhere.
 pub const CHANNELS: [Channel; 4] = [
     Channel {
@@ -128,7 +132,7 @@ impl Fakes {
         let credentials = [
             json!({ "client_id": "demo-app-id", "client_secret": "$2a$04$N9qo8uLOickgx2ZMRZoMye" }),
             json!({
-                "access_key": "demo-access-key", "secret_key": "demo-secret-key",
+                "access_key": COUPANG_ACCESS_KEY, "secret_key": COUPANG_SECRET_KEY,
                 "vendor_id": "A00012345", "user_id": "wing-user",
             }),
             json!({ "api_key": "demo0000000000000000000000000000" }),
@@ -160,6 +164,26 @@ impl Fakes {
         let path = format!("/sandbox/{what}");
         let answer = self.ask(channel, "GET", &path, "", "")?;
         read(&path, &answer)
+    }
+
+    /// What the marketplace was asked after the request with this number, oldest first, as its record tells it.
+    pub fn requests(&self, channel: usize, after: u64) -> Result<Vec<Value>> {
+        let mut books = self.books(channel, &format!("requests?after={after}"))?;
+        let requests: Vec<Value> = serde_json::from_value(books["requests"].take())?;
+        match requests.first().and_then(|first| first["number"].as_u64()) {
+            Some(first) if first > after + 1 => {
+                Err("the marketplace was asked more than its record holds".into())
+            }
+            _ => Ok(requests),
+        }
+    }
+
+    /// The number of the request that the marketplace was asked last.
+    pub fn last_request(&self, channel: usize) -> Result<u64> {
+        let books = self.books(channel, "requests")?;
+        let requests = books["requests"].as_array();
+        let last = requests.and_then(|requests| requests.last()?["number"].as_u64());
+        last.ok_or_else(|| "nobody has asked the marketplace anything".into())
     }
 
     /// A buyer orders units of the product with this number. Answers whether they were there.
@@ -224,6 +248,11 @@ impl Fakes {
         let mut client = client.lock().unwrap_or_else(PoisonError::into_inner);
         client.ask(method, path, headers, body)
     }
+}
+
+/// Whether a marketplace that answers so was asked too often. Coupang's edge turns away whoever went on with a page.
+pub fn is_one_too_many(channel: usize, status: u64) -> bool {
+    status == 429 || (status == 403 && CHANNELS[channel].name == "coupang")
 }
 
 /// What a buyer orders.

@@ -33,6 +33,7 @@ mod scarce;
 mod sender;
 mod settle;
 mod shop;
+mod show;
 mod sockets;
 mod startup;
 mod verbs;

@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -41,8 +41,6 @@ pub struct Mall {
     pub fakes: Fakes,
     /// What wakes `channel-sync`.
     pub syncs: Arc<Wakes>,
-    /// How many products there are.
-    pub products: usize,
     what: &'static str,
     events: Events,
     channels: &'static [(String, String)],
@@ -67,7 +65,6 @@ impl Mall {
             aws: Aws::with_dynamodb()?,
             fakes,
             syncs: Arc::default(),
-            products,
             what,
             events: Events::new()?,
             channels,
@@ -126,6 +123,27 @@ impl Mall {
         Ok(())
     }
 
+    /// Asks `broadcast-admin` for one thing, and leaves the wait for its answer to another thread, which goes on with `then`.
+    pub fn ask_meanwhile<T: Send + 'static>(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        then: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<JoinHandle<Result<T>>> {
+        let event = self.events.studio(method, path, body)?;
+        let load = Arc::clone(&self.load);
+        Ok(thread::spawn(move || {
+            load.run(vec![event], ADMINS, PATIENCE)?;
+            then()
+        }))
+    }
+
+    /// What `broadcast-admin` answered last.
+    pub fn answer(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.load.last_body())?)
+    }
+
     /// Changes the stock of products, each by so much.
     pub fn stock(&mut self, changes: &[(usize, i64)]) -> Result<()> {
         let posts = changes.iter().map(|(number, delta)| {
@@ -154,13 +172,18 @@ impl Mall {
 
     /// Units of a product that the ledger has unsold in the pool.
     pub fn unsold(&self, number: usize) -> Result<i64> {
-        let key = json!({ "pk": { "S": name(number) }, "sk": { "S": "source#pool" } });
-        let row = self.aws.dynamodb()?.item(function::STOCK_TABLE, &key)?;
-        let row = row.ok_or_else(|| format!("{} has no row in the ledger", name(number)))?;
+        let row = self.row(number, "pool")?;
         let unsold = row["unsold"]["N"]
             .as_str()
             .and_then(|text| text.parse().ok());
         unsold.ok_or_else(|| format!("a row has no unsold units: {row}").into())
+    }
+
+    /// What the ledger has of a product at a source.
+    pub fn row(&self, number: usize, source: &str) -> Result<Value> {
+        let key = json!({ "pk": { "S": name(number) }, "sk": { "S": format!("source#{source}") } });
+        let row = self.aws.dynamodb()?.item(function::STOCK_TABLE, &key)?;
+        row.ok_or_else(|| format!("{} has no row of {source} in the ledger", name(number)).into())
     }
 
     /// Products that wait to be looked at or pushed.
@@ -197,7 +220,8 @@ impl Mall {
     }
 }
 
-fn name(number: usize) -> String {
+/// What the shop calls the product with this number.
+pub fn name(number: usize) -> String {
     format!("sku-{number:05}")
 }
 

@@ -16,6 +16,7 @@ use crate::{
     mall::Mall,
     options::Options,
     report::Report,
+    show::Show,
     wakes::{Environments, Wakes},
 };
 
@@ -59,27 +60,43 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
     let mut market = Market::open()?;
     let sales = options.size(30, 10);
     let mut seconds = Vec::with_capacity(sales);
+    let mut shows = Vec::new();
     for number in 0..sales {
-        // The channels in turns, then the pool.
+        // The channels in turns, then the show.
         let place = number % (CHANNELS.len() + 1);
-        let took = market.sale(place, number / (CHANNELS.len() + 1) % PRODUCTS)?;
-        let named = CHANNELS
-            .get(place)
-            .map_or("the pool", |channel| channel.name);
+        let product = number / (CHANNELS.len() + 1) % PRODUCTS;
+        let (took, named) = match CHANNELS.get(place) {
+            Some(channel) => (market.sale(place, product)?, channel.name),
+            None => {
+                let (took, ordered) = market.sale_in_show(product)?;
+                shows.push((took, ordered));
+                (took, "a show")
+            }
+        };
         eprintln!(
             "propagation: sale {} of {sales}, at {named}: {took:.2} s",
             number + 1
         );
         seconds.push(took);
     }
+    let worst = |values: Vec<f64>| values.into_iter().fold(0.0, f64::max);
+    let early = shows.iter().map(|(shown, ordered)| shown - ordered);
     seconds.sort_by(f64::total_cmp);
     let rank = (sales as f64 * 0.95).ceil() as usize;
     report.add_beside(PROPAGATION, seconds[rank - 1], "s", RIVALS_S);
     report.note(format!(
-        "{PROPAGATION}: {sales} sales, at the channels in turns and in the pool; middle {:.2} s, worst {:.2} s; baseline: a push every \
+        "{PROPAGATION}: {sales} sales, at the channels in turns and in a show; middle {:.2} s, worst {:.2} s; baseline: a push every \
          15 minutes",
         seconds[sales / 2],
         seconds[sales - 1]
+    ));
+    report.note(format!(
+        "{PROPAGATION}: the {} of the show from when their unit was to go on air: worst {:.2} s; {:.2} s at worst from when the order of \
+         the unit was accepted, which none was sooner than {:.2} s after the beginning",
+        shows.len(),
+        worst(shows.iter().map(|(shown, _)| *shown).collect()),
+        worst(early.collect()),
+        shows.iter().map(|(_, ordered)| *ordered).fold(f64::INFINITY, f64::min),
     ));
 
     let turns = options.size(60, 25);
@@ -100,6 +117,7 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
 /// The shop, its functions, and what the ledger has to have.
 struct Market {
     mall: Mall,
+    show: Show,
     pulls: Arc<Wakes>,
     expected: Vec<i64>,
     _syncing: Environments,
@@ -108,7 +126,7 @@ struct Market {
 
 impl Market {
     fn open() -> Result<Self> {
-        let mall = Mall::open("propagation", PRODUCTS, UNITS, |_| {
+        let mut mall = Mall::open("propagation", PRODUCTS, UNITS, |_| {
             (0..CHANNELS.len()).collect()
         })?;
         // Where something was sold is pulled again a minute later. That is left out: quotas are to be idle.
@@ -118,6 +136,7 @@ impl Market {
             _syncing: mall.syncing(SYNCING)?,
             _polling: mall.polling(POLLING, &pulls)?,
             expected: vec![i64::try_from(UNITS)?; PRODUCTS],
+            show: Show::start(&mut mall)?,
             pulls,
             mall,
         };
@@ -133,29 +152,46 @@ impl Market {
         self.pulls.add(wake, Duration::ZERO);
     }
 
-    /// One unit is sold. Returns how long it takes until every other channel shows it, from when the ledger has it or, in the pool,
-    /// from when it was asked for.
+    /// One unit is sold at a channel. Returns how many seconds it takes until every other channel shows it, from when the ledger
+    /// has it.
     fn sale(&mut self, place: usize, product: usize) -> Result<f64> {
         self.expected[product] -= 1;
         let asked = Instant::now();
-        if place < CHANNELS.len() {
-            self.buys(place, product, 1)?;
-            self.pull(place);
-        } else {
-            self.mall.stock(&[(product, -1)])?;
-        }
+        self.buys(place, product, 1)?;
+        self.pull(place);
         while self.mall.unsold(product)? != self.expected[product] {
             self.go_on(asked, "the ledger does not have a sale")?;
             thread::sleep(LOOK);
         }
-        let began = if place < CHANNELS.len() {
-            Instant::now()
-        } else {
-            asked
-        };
-        let mut waiting: Vec<usize> = (0..CHANNELS.len())
-            .filter(|channel| *channel != place)
-            .collect();
+        let counted = Instant::now();
+        let others = (0..CHANNELS.len()).filter(|channel| *channel != place);
+        let shown = self.shown(others.collect(), product)?;
+        self.rest()?;
+        Ok((shown - counted).as_secs_f64())
+    }
+
+    /// One unit is sold in a show. Returns when every channel shows that it is gone, and when the viewer's order was accepted: both in
+    /// seconds from when the unit was to go on air, which is when it leaves the pool.
+    fn sale_in_show(&mut self, product: usize) -> Result<(f64, f64)> {
+        self.expected[product] -= 1;
+        let asked = Instant::now();
+        let order = self.show.sell(&mut self.mall, product)?;
+        let shown = self.shown((0..CHANNELS.len()).collect(), product)?;
+        let ordered = order.join().map_err(|_| "the host of the show is gone")??;
+        self.show.settle(&mut self.mall, product)?;
+        self.rest()?;
+        if !self.wrong()?.is_empty() || !self.is_counted()? {
+            return Err(
+                "an order of a show changed what the pool has, or what a channel shows".into(),
+            );
+        }
+        let since = |moment: Instant| (moment - asked).as_secs_f64();
+        Ok((since(shown), since(ordered)))
+    }
+
+    /// When the last of these channels shows the right number.
+    fn shown(&self, mut waiting: Vec<usize>, product: usize) -> Result<Instant> {
+        let since = Instant::now();
         loop {
             let mut left = Vec::new();
             for channel in waiting {
@@ -164,15 +200,12 @@ impl Market {
                 }
             }
             if left.is_empty() {
-                break;
+                return Ok(Instant::now());
             }
-            self.go_on(asked, "a channel does not show a sale")?;
+            self.go_on(since, "a channel does not show a sale")?;
             waiting = left;
             thread::sleep(LOOK_AT_SHOWN);
         }
-        let took = began.elapsed().as_secs_f64();
-        self.rest()?;
-        Ok(took)
     }
 
     fn buys(&self, channel: usize, product: usize, units: u64) -> Result<()> {

@@ -1,5 +1,5 @@
-//! `channels.pull_*`: the orders of a day wait at each marketplace. How long until the ledger has them, within the marketplace's
-//! limits, and how much memory it takes.
+//! `channels.pull_*`: the orders of a day wait at each marketplace. How long until the ledger has them, whether that is within the
+//! marketplace's limits, and how much memory it takes.
 
 use std::{
     sync::Arc,
@@ -24,6 +24,9 @@ const PRODUCTS: usize = 10;
 /// The day in which they were ordered, in steps.
 const DAY_S: i64 = 23 * 3_600;
 const STEPS: usize = 100;
+/// 11st publishes no limit, so its fake has none. It gets one: clients in production keep to one and a half calls a second.
+const ELEVENST: usize = 2;
+const ELEVENST_RATE: u64 = 2;
 /// Memory is looked at whenever so many more are in the ledger.
 const EACH: i64 = 1_000;
 const LOOK: Duration = Duration::from_millis(50);
@@ -46,11 +49,12 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
     let names = CHANNELS.map(|channel| {
         [
             format!("channels.pull_10000_s.{}", channel.figure),
+            format!("channels.pull_refusals.{}", channel.figure),
             format!("channels.pull_rss_mib.{}", channel.figure),
         ]
     });
     let asked: Vec<usize> = (0..CHANNELS.len())
-        .filter(|channel| options.wants(&[&names[*channel][0], &names[*channel][1]]))
+        .filter(|channel| options.wants(&names[*channel].each_ref().map(String::as_str)))
         .collect();
     if asked.is_empty() {
         return Ok(());
@@ -62,6 +66,8 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
     for channel in &asked {
         order(&mall, *channel, orders)?;
     }
+    let rate = json!({ "requestsPerSecond": ELEVENST_RATE });
+    mall.fakes.does(ELEVENST, "settings", &rate)?;
     let started = Instant::now();
     let mut pulling: Vec<Pulling> = asked
         .iter()
@@ -85,10 +91,19 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
         thread::sleep(LOOK);
     }
     for pulling in &pulling {
-        let [seconds, memory] = &names[pulling.channel];
+        let [seconds, refusals, memory] = &names[pulling.channel];
         report.add(seconds, pulling.seconds.unwrap_or(f64::NAN), "s");
-        if let [first, .., last] = pulling.resident[..] {
-            report.add_beside(memory, last, "MiB", first);
+        // Those of the confirmations too, which go on until the last marketplace is pulled.
+        let requests = mall.fakes.requests(pulling.channel, 0)?;
+        let statuses = requests.iter().map(|request| request["status"].as_u64());
+        let refused = statuses
+            .flatten()
+            .filter(|status| fakes::is_one_too_many(pulling.channel, *status))
+            .count();
+        report.add_beside(refusals, refused as f64, "answers", requests.len() as f64);
+        if let [first, ..] = pulling.resident[..] {
+            let most = pulling.resident.iter().copied().fold(first, f64::max);
+            report.add_beside(memory, most, "MiB", first);
         }
         let each = pulling.resident.iter().map(|mib| format!("{mib:.1}"));
         report.note(format!(
@@ -97,7 +112,8 @@ pub fn measure(options: &Options, report: &mut Report) -> Result<()> {
         ));
     }
     report.note(format!(
-        "pull: {orders} orders of the last 23 hours at each marketplace, all at once; baseline of memory: after {EACH} orders"
+        "pull: {orders} orders of the last 23 hours at each marketplace, all at once; baseline of refusals: all calls of the marketplace; of \
+         memory: after {EACH} orders"
     ));
     Ok(())
 }

@@ -13,9 +13,14 @@ use crate::Result;
 enum Target {
     AtLeast(f64),
     AtMost(f64),
+    /// At most so much more than its baseline.
+    OverBaseline(f64),
 }
 
-const TARGETS: [(&str, Target); 27] = [
+/// In MiB. Pages of orders come and go within it; whatever keeps half a kilobyte of each of 10,000 goes beyond it.
+const FLAT: Target = Target::OverBaseline(4.0);
+
+const TARGETS: [(&str, Target); 35] = [
     ("reserve.rate_vs_bare", Target::AtLeast(0.40)),
     ("reserve.redis_cpu_us", Target::AtMost(22.0)),
     ("reserve.sold_out_redis_cpu_us", Target::AtMost(14.0)),
@@ -45,6 +50,14 @@ const TARGETS: [(&str, Target); 27] = [
     ("channels.http_429", Target::AtMost(0.0)),
     ("channels.decreases_first", Target::AtLeast(1.0)),
     ("channels.wrong_numbers_after_quiet", Target::AtMost(0.0)),
+    ("channels.pull_refusals.smartstore", Target::AtMost(0.0)),
+    ("channels.pull_refusals.coupang", Target::AtMost(0.0)),
+    ("channels.pull_refusals.elevenst", Target::AtMost(0.0)),
+    ("channels.pull_refusals.cafe24", Target::AtMost(0.0)),
+    ("channels.pull_rss_mib.smartstore", FLAT),
+    ("channels.pull_rss_mib.coupang", FLAT),
+    ("channels.pull_rss_mib.elevenst", FLAT),
+    ("channels.pull_rss_mib.cafe24", FLAT),
 ];
 
 #[derive(Serialize)]
@@ -81,6 +94,7 @@ impl Report {
 
     fn push(&mut self, name: String, value: f64, unit: &'static str, baseline: Option<f64>) {
         let value = rounded(value);
+        let baseline = baseline.map(rounded);
         let target = TARGETS
             .iter()
             .find(|(named, _)| *named == name)
@@ -89,9 +103,9 @@ impl Report {
             name,
             value,
             unit,
-            baseline: baseline.map(rounded),
+            baseline,
             target,
-            met: target.map(|target| target.is_met_by(value)),
+            met: target.map(|target| target.is_met_by(value, baseline)),
         });
     }
 
@@ -154,10 +168,11 @@ impl Report {
 }
 
 impl Target {
-    fn is_met_by(self, value: f64) -> bool {
+    fn is_met_by(self, value: f64, baseline: Option<f64>) -> bool {
         match self {
             Self::AtLeast(bound) => value >= bound,
             Self::AtMost(bound) => value <= bound,
+            Self::OverBaseline(bound) => baseline.is_some_and(|baseline| value - baseline <= bound),
         }
     }
 }
@@ -169,8 +184,9 @@ fn target(figure: &Figure) -> String {
     let (sign, bound) = match target {
         Target::AtLeast(bound) => (">=", bound),
         Target::AtMost(bound) => ("<=", bound),
+        Target::OverBaseline(bound) => ("<= baseline +", bound),
     };
-    let met = target.is_met_by(figure.value);
+    let met = target.is_met_by(figure.value, figure.baseline);
     format!(
         "{sign} {} {}",
         shown(bound),
@@ -257,9 +273,12 @@ mod tests {
 
     #[test]
     fn a_target_is_met_from_its_side() {
-        assert!(Target::AtMost(0.03).is_met_by(0.03));
-        assert!(!Target::AtMost(0.03).is_met_by(0.031));
-        assert!(!Target::AtLeast(5.0).is_met_by(4.9));
+        assert!(Target::AtMost(0.03).is_met_by(0.03, None));
+        assert!(!Target::AtMost(0.03).is_met_by(0.031, None));
+        assert!(!Target::AtLeast(5.0).is_met_by(4.9, None));
+        assert!(Target::OverBaseline(4.0).is_met_by(20.0, Some(16.0)));
+        assert!(!Target::OverBaseline(4.0).is_met_by(20.1, Some(16.0)));
+        assert!(!Target::OverBaseline(4.0).is_met_by(1.0, None));
     }
 
     #[test]
