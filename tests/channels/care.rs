@@ -196,18 +196,18 @@ async fn what_is_oversold_is_cancelled_if_the_shop_wants_that() {
     assert_eq!(cancelled.len(), 1, "{cancelled:?}");
 }
 
-/// Coupang sold what was not there, and takes no cancellation.
-async fn uncancellable() -> Mall {
+/// A channel sold what was not there, and takes no cancellation.
+async fn uncancellable(channel: &str) -> Mall {
     let mut mall = Mall::open(5, shared()).await;
     mall.pull.cancels_oversold = true;
-    mall.buy("smartstore", 4).await.expect("it is there");
+    mall.buy("elevenst", 4).await.expect("it is there");
     for units in [1, 4] {
-        mall.buy("coupang", units).await.expect("it shows five");
+        mall.buy(channel, units).await.expect("it shows five");
     }
     let lost =
         json!({ "on": "cancel", "kind": "error_before_commit", "status": 503, "probability": 1.0 });
-    mall.fault("coupang", lost).await;
-    mall.pull("smartstore").await;
+    mall.fault(channel, lost).await;
+    mall.pull("elevenst").await;
     mall
 }
 
@@ -218,38 +218,36 @@ async fn in_mind(mall: &Mall, channel: &str) -> usize {
 
 #[tokio::test]
 async fn a_cancellation_that_fails_holds_up_no_line_and_no_page() {
-    let mall = uncancellable().await;
-    mall.pull("coupang").await;
+    let mall = uncancellable("smartstore").await;
+    mall.pull("smartstore").await;
     let state_of = |units| {
-        let lines = mall.shop.dynamodb.lines("coupang");
+        let lines = mall.shop.dynamodb.lines("smartstore");
         let line = lines.into_iter().find(|line| line.ordered == units);
         line.expect("it is there").state
     };
     assert_eq!(state_of(1), LineState::Confirmed, "beside it");
     assert_eq!(state_of(4), LineState::Paid);
-    assert_eq!(in_mind(&mall, "coupang").await, 1);
+    assert_eq!(in_mind(&mall, "smartstore").await, 1);
     // Later orders are met though it goes on failing.
     mall.stock(20).await;
-    for _ in 0..3 {
-        mall.minute().await;
-    }
-    mall.buy("coupang", 2).await.expect("it is there");
+    mall.edit("smartstore", 2).await;
+    mall.buy("smartstore", 2).await.expect("it is there");
     mall.pass(Duration::from_secs(300)).await;
     let before = clock::now();
-    mall.pull("coupang").await;
+    mall.pull("smartstore").await;
     assert_eq!(state_of(2), LineState::Confirmed, "behind it");
-    let state = mall.shop.catalog.pull_state("coupang").await;
+    let state = mall.shop.catalog.pull_state("smartstore").await;
     let cursor = state.expect("answers").cursor.expect("it was pulled");
     assert!(cursor >= before, "it is pulled up to {cursor}");
-    mall.calm("coupang").await;
+    mall.calm("smartstore").await;
     mall.rest(false).await;
-    assert_eq!(in_mind(&mall, "coupang").await, 0);
+    assert_eq!(in_mind(&mall, "smartstore").await, 0);
     assert_eq!(state_of(4), LineState::Cancelled);
 }
 
 #[tokio::test]
 async fn lines_are_kept_in_mind_when_their_channel_takes_no_confirmation() {
-    let mall = uncancellable().await;
+    let mall = uncancellable("coupang").await;
     let lost = json!({ "on": "acknowledge", "kind": "error_before_commit", "status": 503, "probability": 1.0 });
     mall.fault("coupang", lost).await;
     mall.pull("coupang").await;
@@ -260,7 +258,7 @@ async fn lines_are_kept_in_mind_when_their_channel_takes_no_confirmation() {
 
 #[tokio::test]
 async fn a_line_whose_channel_never_answers_for_it_is_left_to_a_person_in_the_end() {
-    let mut mall = uncancellable().await;
+    let mut mall = uncancellable("coupang").await;
     mall.pull("coupang").await;
     let mut pager = Pager::of_pulls(&mut mall).await;
     mall.pass(Duration::from_secs(6 * 24 * 3_600)).await;
