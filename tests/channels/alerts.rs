@@ -14,10 +14,7 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::{
-    mall::{self, Mall},
-    trouble::Away,
-};
+use crate::{mall::Mall, trouble::Away};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -112,7 +109,7 @@ async fn quiet(mall: &Mall) -> Vec<u64> {
 /// Coupang's key was issued so long ago.
 fn key_of(mall: &mut Mall, age: Duration) -> Timestamp {
     let day = clock::now().before(age).to_string()[..10].to_owned();
-    let mut credentials = mall::credentials("coupang");
+    let mut credentials = mall.stall("coupang").credentials();
     credentials.push(("key_issued_on", &day));
     mall.reopen("coupang", &credentials);
     Timestamp::parse(&format!("{day}T00:00:00+09:00")).expect("a day")
@@ -148,13 +145,13 @@ async fn credentials_that_are_refused_are_told_by_whoever_meets_it() {
     let begins = "[elevenst] 인증이 거부되었습니다 (";
     let mut mall = Mall::open(5, shared()).await;
     let mut pager = Pager::of_pulls(&mut mall).await;
-    mall.reopen("elevenst", &mall::refused("elevenst"));
+    mall.reopen("elevenst", &mall.stall("elevenst").revoked());
     mall.pull("elevenst").await;
     is_said(&pager.one(), begins, asks);
 
     let mut mall = Mall::open(5, shared()).await;
     let mut pager = Pager::of_pushes(&mut mall).await;
-    mall.reopen("elevenst", &mall::refused("elevenst"));
+    mall.reopen("elevenst", &mall.stall("elevenst").revoked());
     mall.stock(1).await;
     mall.deliver().await;
     is_said(&pager.one(), begins, asks);
@@ -274,7 +271,7 @@ async fn an_order_that_nothing_becomes_of_is_told_as_such() {
     let mut mall = Mall::open(50, shared()).await;
     let mut pager = Pager::of_pulls(&mut mall).await;
     mall.edit("coupang", 20_000).await;
-    let mut order = mall.order("coupang", 6_000);
+    let mut order = mall.stall("coupang").order(6_000);
     let line = order["lines"][0].clone();
     order["lines"] = json!([line.clone(), line]);
     mall.does("coupang", "orders", order).await;

@@ -123,7 +123,7 @@ async fn the_own_store_is_raised_after_whoever_promises_the_lowest_price() {
 async fn a_line_of_absurdly_many_units_takes_nothing_and_is_kept_for_a_person() {
     let mall = Mall::open(50, shared()).await;
     mall.edit("coupang", 20_000).await;
-    let mut order = mall.order("coupang", 6_000);
+    let mut order = mall.stall("coupang").order(6_000);
     let line = order["lines"][0].clone();
     order["lines"] = json!([line.clone(), line]);
     mall.does("coupang", "orders", order).await;

@@ -1,8 +1,12 @@
 //! What operators do with channels: listings with their distribution and price policy, and how the channels are.
 
 use axum::http::Method;
-use onepool::{auth::Role, stock::Source};
-use onepool_tests::Shop;
+use onepool::{
+    auth::Role,
+    channel::{ItemId, listing::Distribution},
+    stock::Source,
+};
+use onepool_tests::{Fault, Shop};
 use serde_json::{Value, json};
 
 /// A shop with so many units of `mug`, which the own store sells at 12,900 won.
@@ -139,6 +143,90 @@ async fn one_item_of_a_channel_is_one_product() {
             .0,
         200
     );
+}
+
+/// What two who race for an item are answered, and what the catalogue says of it then.
+async fn race(shop: &Shop, item: &str, distribution: &Value) {
+    let put = |product: &str| {
+        let path = format!("/products/{product}/listings/coupang");
+        let body = body(item, distribution.clone());
+        async move { shop.admin(Method::PUT, &path, None, body).await }
+    };
+    let ((mug, said_mug), (cup, said_cup)) = tokio::join!(put("mug"), put("cup"));
+    let (winner, problem) = match (mug, cup) {
+        (200, 400) => ("mug", said_cup),
+        (400, 200) => ("cup", said_mug),
+        _ => panic!("{item}: {mug} {said_mug}, {cup} {said_cup}"),
+    };
+    assert_eq!(
+        (&problem["code"], &problem["field"]),
+        (&json!("invalid_request"), &json!("channel_product_id")),
+        "{item}: {problem}"
+    );
+    let named = ItemId {
+        product: item.to_owned(),
+        option: None,
+    };
+    let items = [named.clone()];
+    let owner = shop.catalog.products_of("coupang", &items).await;
+    let owner = owner.expect("answers").remove(&named).expect("it has one");
+    assert_eq!(owner.as_str(), winner, "{item}");
+    for product in ["mug", "cup"] {
+        let id = product.parse().expect("an id");
+        let offers = shop.catalog.offers(&id).await.expect("answers");
+        let listed = offers.on("coupang").map(|(listing, _)| &listing.item);
+        assert_eq!(
+            listed == Some(&named),
+            product == winner,
+            "{item}: {listed:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_two_who_list_an_item_at_once_one_has_it_and_the_other_is_told() {
+    let shop = shop(100).await;
+    let cup = json!({ "name": "컵", "list_price": 12_900 });
+    let (status, _) = shop.admin(Method::PUT, "/products/cup", None, cup).await;
+    assert_eq!(status, 200);
+    let stock = json!({ "delta": 100, "reason": "입고" });
+    let put = shop.admin(Method::POST, "/products/cup/stock", Some("cup"), stock);
+    assert_eq!(put.await.0, 200);
+    for round in 0..40_usize {
+        // Whoever does not get it keeps the units of its share where they were.
+        let distribution = if round % 2 == 0 {
+            json!({ "mode": "shared" })
+        } else {
+            json!({ "mode": "fixed", "units": 1 + round })
+        };
+        // In another database two transactions on one item cancel each other.
+        let conflicts = round % 3;
+        let fault = Fault::TransactionConflict;
+        shop.wire.fail("TransactWriteItems", fault, conflicts);
+        race(&shop, &format!("item-{round}"), &distribution).await;
+        shop.wire.calm();
+        for product in ["mug", "cup"] {
+            let id = product.parse().expect("an id");
+            let row = async |source| {
+                let row = shop.ledger.stock_row(&id, &source).await;
+                row.expect("answers").map_or(0, |row| row.unsold)
+            };
+            let share = row(Source::Channel("coupang".into())).await;
+            let offers = shop.catalog.offers(&id).await.expect("answers");
+            let wanted = match offers
+                .on("coupang")
+                .map(|(listing, _)| listing.distribution)
+            {
+                Some(Distribution::Fixed { units }) => i64::try_from(units).expect("few"),
+                Some(Distribution::Shared { .. }) | None => 0,
+            };
+            assert_eq!(
+                (share, row(Source::Pool).await),
+                (wanted, 100 - wanted),
+                "{product} in round {round}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

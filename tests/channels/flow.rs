@@ -19,10 +19,7 @@ use onepool::{
 use onepool_tests::{CHANNELS, Fault};
 use serde_json::{Value, json};
 
-use crate::{
-    fence::spotlight,
-    mall::{self, Mall},
-};
+use crate::{fence::spotlight, mall::Mall};
 
 fn shared() -> Value {
     json!({ "mode": "shared" })
@@ -288,7 +285,7 @@ async fn what_cannot_be_read_is_kept_with_its_payload_and_the_rest_of_its_page_i
 async fn while_credentials_are_revoked_nothing_is_lost() {
     for channel in CHANNELS {
         let mut mall = Mall::open(50, shared()).await;
-        mall.reopen(channel, &mall::refused(channel));
+        mall.reopen(channel, &mall.stall(channel).revoked());
         mall.buy(channel, 3).await.expect("it is there");
         mall.stock(5).await;
         for _ in 0..3 {
@@ -340,7 +337,7 @@ async fn a_line_is_imported_however_many_others_are_kept_before_it() {
     let places: Vec<bool> = kept
         .iter()
         .filter_map(|entry| entry.line.as_ref())
-        .map(|line| line.item == mall.item_of("elevenst"))
+        .map(|line| line.item == mall.stall("elevenst").item())
         .collect();
     assert_eq!(places.len(), 151);
     assert_eq!(places.iter().position(|is_mug| *is_mug), Some(150));
@@ -528,15 +525,6 @@ async fn a_lowest_price_is_raised_before_the_own_store_and_never_below_it() {
 }
 
 /// What a marketplace calls the writing of a number.
-fn write_of(channel: &str) -> &'static str {
-    match channel {
-        "smartstore" => "option_stock",
-        "coupang" => "quantity",
-        "elevenst" => "stockqty",
-        _ => "set_inventory",
-    }
-}
-
 #[tokio::test]
 async fn a_sale_between_the_look_and_the_write_is_made_up_for_without_a_sweep() {
     for channel in CHANNELS {
@@ -546,7 +534,8 @@ async fn a_sale_between_the_look_and_the_write_is_made_up_for_without_a_sweep() 
         } else {
             "coupang"
         };
-        let (on, order) = (write_of(channel), mall.order(channel, 2));
+        let stall = mall.stall(channel);
+        let (on, order) = (stall.write, stall.order(2));
         let rule = json!({ "on": on, "kind": "order_before", "order": order });
         mall.fault(channel, rule).await;
         mall.buy(other, 3).await.expect("it is there");

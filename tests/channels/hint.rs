@@ -1,9 +1,14 @@
 //! The own store says that something was sold there: heard if it is signed, and it only wakes the pull.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
-use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
-use marketplaces::Marketplaces;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use onepool::{
     channel::{
         shop::{ID, Key, Message, SIGNATURE, TIMESTAMP},
@@ -13,15 +18,62 @@ use onepool::{
     config::Secret,
     http::{HttpEvent, hints::HintsApi},
 };
-use onepool_tests::{Fault, Shop};
+use onepool_tests::{CHANNELS, Fault, Shop};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 
-use crate::fake::Fake;
+use crate::{mall::Mall, stalls::OwnStore};
 
-const SECRET: &str = "whsec_b25lcG9vbC1kZW1vLXNlY3JldC0wMDAwMDAwMDAwMDA=";
+/// What the own store signs with.
+pub(crate) const SECRET: &str = "whsec_b25lcG9vbC1kZW1vLXNlY3JldC0wMDAwMDAwMDAwMDA=";
 const PATH: &str = "/channels/ownstore/hint";
 const ROUTE: &str = "POST /channels/{channel}/hint";
+
+/// An address that the own store's hints go to, as long as this is there.
+pub(crate) struct Address {
+    pub(crate) url: String,
+    /// What each was answered.
+    pub(crate) answers: mpsc::UnboundedReceiver<u16>,
+    _served: JoinSet<io::Result<()>>,
+}
+
+impl Address {
+    /// Hands them to the function that hears them.
+    pub(crate) async fn of(api: HintsApi) -> Self {
+        type Heard = (Arc<HintsApi>, mpsc::UnboundedSender<u16>);
+        async fn take(
+            State((api, told)): State<Heard>,
+            headers: HeaderMap,
+            body: Bytes,
+        ) -> StatusCode {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| {
+                    let value = value.to_str().expect("text");
+                    (name.as_str().to_owned(), value.to_owned())
+                })
+                .collect();
+            let body = String::from_utf8(body.to_vec()).expect("text");
+            let (status, _) = serve(&api, event("ownstore", &headers, &body)).await;
+            // Not everybody asks.
+            told.send(status).ok();
+            StatusCode::from_u16(status).expect("a status")
+        }
+        let (told, answers) = mpsc::unbounded_channel();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let app = Router::new()
+            .route(PATH, post(take))
+            .with_state((Arc::new(api), told));
+        let mut served = JoinSet::new();
+        served.spawn(async move { axum::serve(listener, app).await });
+        Self {
+            url: format!("http://{address}{PATH}"),
+            answers,
+            _served: served,
+        }
+    }
+}
 
 fn event(channel: &str, headers: &HashMap<String, String>, body: &str) -> HttpEvent {
     let event = json!({
@@ -38,7 +90,7 @@ fn signed(secret: &str, target: &str, body: &str, ago_s: u64) -> HashMap<String,
         target,
         body: body.as_bytes(),
     };
-    let at = clock::now().before(std::time::Duration::from_secs(ago_s));
+    let at = clock::now().before(Duration::from_secs(ago_s));
     let (timestamp, signature) = Key::new(&Secret::new(secret)).sign(message, at);
     [
         (ID, "msg_1".to_owned()),
@@ -132,43 +184,16 @@ async fn a_hint_that_the_queue_did_not_take_may_be_given_again_at_once() {
 }
 
 #[tokio::test]
-async fn the_shop_of_the_protocol_is_heard_when_somebody_buys() {
-    type Heard = (Arc<HintsApi>, mpsc::UnboundedSender<u16>);
-    async fn take(State((api, told)): State<Heard>, headers: HeaderMap, body: Bytes) {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| {
-                let value = value.to_str().expect("text");
-                (name.as_str().to_owned(), value.to_owned())
-            })
-            .collect();
-        let body = String::from_utf8(body.to_vec()).expect("text");
-        let (status, _) = serve(&api, event("ownstore", &headers, &body)).await;
-        told.send(status).expect("the test listens");
-    }
-    let shop = Shop::open().await;
-    let (told, mut answers) = mpsc::unbounded_channel();
-    let api = Arc::new(shop.hints(Some(SECRET)));
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let url = format!(
-        "http://{}{PATH}",
-        listener.local_addr().expect("an address")
-    );
-    let app = Router::new()
-        .route(PATH, post(take))
-        .with_state((api, told));
-    tokio::spawn(async move { axum::serve(listener, app).await });
-
-    let fake = Fake::start(Marketplaces::ownstore).await;
-    let item = json!({ "itemId": "mug", "name": "머그컵", "units": 500, "price": 12_900 });
-    fake.does("actions/shop-item", item).await;
-    fake.does("settings", json!({ "shop": { "hintUrl": url } }))
-        .await;
-    let line = json!([{ "productId": "mug", "quantity": 1 }]);
-    fake.does("orders", json!({ "lines": line })).await;
-    assert_eq!(answers.recv().await, Some(202));
-    assert_eq!(
-        shop.wire.take_messages("pulls"),
-        [r#"{"channel":"ownstore"}"#]
-    );
+async fn what_the_shop_of_the_protocol_sells_is_shown_before_its_schedule_comes() {
+    let shared = json!({ "mode": "shared" });
+    let mut mall = Mall::open_with(OwnStore::Plain, 50, shared).await;
+    mall.hear_hints().await;
+    mall.buy("ownstore", 3).await.expect("it is there");
+    let hints = mall.hints.as_mut().expect("it is heard");
+    assert_eq!(hints.answers.recv().await, Some(202));
+    // Hints that come together are one pull, after them.
+    mall.deliver().await;
+    mall.pass(Duration::from_secs(2)).await;
+    mall.deliver().await;
+    assert_eq!(mall.all_show().await, CHANNELS.map(|name| (name, 47)));
 }

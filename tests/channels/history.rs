@@ -15,7 +15,7 @@ use onepool::{
 use onepool_tests::{CHANNELS, Fault};
 use serde_json::{Value, json};
 
-use crate::{fence::spotlight, mall::Mall, scarce::Scarce, trouble::Away};
+use crate::{fence::spotlight, mall::Mall, scarce::Scarce, stalls::OwnStore, trouble::Away};
 
 /// Histories of a run unless `HISTORIES` says otherwise, and what happens in each.
 const HISTORIES: u64 = 12;
@@ -28,41 +28,6 @@ const SKEW: i64 = 240_000;
 const HOUR: u64 = 3_600;
 /// Orders of a rush: more than a page of the smallest pages.
 const RUSH: usize = 55;
-
-/// What each marketplace calls: writing stock, reading it, its order lists, confirming.
-struct Calls {
-    write: &'static str,
-    read: &'static str,
-    lists: &'static [&'static str],
-    confirm: &'static str,
-}
-
-const CALLS: [Calls; 4] = [
-    Calls {
-        write: "option_stock",
-        read: "product",
-        lists: &["feed", "query"],
-        confirm: "confirm",
-    },
-    Calls {
-        write: "quantity",
-        read: "inventory",
-        lists: &["ordersheets", "returns", "ordersheet"],
-        confirm: "acknowledge",
-    },
-    Calls {
-        write: "stockqty",
-        read: "stck",
-        lists: &["complete", "packaging", "canceledorders", "orderlistall"],
-        confirm: "reqpackaging",
-    },
-    Calls {
-        write: "set_inventory",
-        read: "product",
-        lists: &["orders"],
-        confirm: "process_status",
-    },
-];
 
 /// What happens in a turn, and how often.
 #[derive(Debug, Clone, Copy)]
@@ -129,7 +94,13 @@ impl History {
     async fn begin(seed: u64) -> Self {
         let shared = json!({ "mode": "shared" });
         let mut rng = Rng::with_seed(seed);
-        let mut mall = Mall::open(u64::try_from(UNITS).expect("few"), shared.clone()).await;
+        let own = if seed % 2 == 0 {
+            OwnStore::Plain
+        } else {
+            OwnStore::Cafe24
+        };
+        let units = u64::try_from(UNITS).expect("few");
+        let mut mall = Mall::open_with(own, units, shared.clone()).await;
         mall.pull.cancels_oversold = rng.bool();
         let at_once = json!({ "cancelAtOnce": rng.bool() });
         mall.does("elevenst", "settings", at_once.clone()).await;
@@ -139,6 +110,14 @@ impl History {
         for channel in ["smartstore", "coupang"] {
             let restores = json!({ "cancelRestoresStock": restores });
             mall.does(channel, "settings", restores).await;
+        }
+        if own == OwnStore::Plain {
+            let shop = json!({ "cancelRestoresStock": restores, "pageLines": 10 });
+            mall.does("ownstore", "settings", json!({ "shop": shop }))
+                .await;
+            if rng.bool() {
+                mall.hear_hints().await;
+            }
         }
         if rng.bool() {
             for channel in CHANNELS {
@@ -199,8 +178,8 @@ impl History {
             Turn::Relist => self.relist(which).await,
             Turn::Fault => self.fault(which).await,
             Turn::OrderBeforeWrite => {
-                let order = self.mall.order(channel, self.rng.u64(1..3));
-                let on = CALLS[which].write;
+                let order = self.mall.stall(channel).order(self.rng.u64(1..3));
+                let on = self.mall.stall(channel).write;
                 let rule = json!({ "on": on, "kind": "order_before", "order": order });
                 self.mall.fault(channel, rule).await;
             }
@@ -284,12 +263,12 @@ impl History {
     }
 
     async fn fault(&mut self, which: usize) {
-        let calls = &CALLS[which];
+        let stall = self.mall.stall(CHANNELS[which]);
         let on = match self.rng.u8(..6) {
-            0..=1 => calls.write,
-            2 => calls.read,
-            3..=4 => calls.lists[self.rng.usize(..calls.lists.len())],
-            _ => calls.confirm,
+            0..=1 => stall.write,
+            2 => stall.read,
+            3..=4 => stall.lists[self.rng.usize(..stall.lists.len())],
+            _ => stall.confirm,
         };
         let kinds = [
             "timeout_after_commit",
@@ -313,10 +292,10 @@ impl History {
     /// Somebody orders, and somebody cancels, while the next pages are read.
     async fn shift_pages(&mut self, which: usize) {
         let channel = CHANNELS[which];
-        let lists = CALLS[which].lists;
+        let lists = self.mall.stall(channel).lists;
         for _ in 0..2 {
             let on = lists[self.rng.usize(..lists.len())];
-            let order = self.mall.order(channel, self.rng.u64(1..3));
+            let order = self.mall.stall(channel).order(self.rng.u64(1..3));
             let rule = json!({ "on": on, "kind": "order_before", "order": order });
             self.mall.fault(channel, rule).await;
             if let Some(order) = self.any_order(which) {
@@ -372,7 +351,7 @@ impl History {
 
     async fn rush(&mut self, which: usize) {
         let channel = CHANNELS[which];
-        let mut order = self.mall.order(channel, 1);
+        let mut order = self.mall.stall(channel).order(1);
         order["count"] = json!(RUSH);
         let placed = self.mall.does(channel, "orders", order).await;
         let placed = placed["orders"].as_array().expect("orders").iter();

@@ -24,6 +24,7 @@ mod scarce;
 mod shares;
 mod shop;
 mod smartstore;
+mod stalls;
 mod sweep;
 mod tokens;
 mod trouble;

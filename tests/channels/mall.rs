@@ -1,20 +1,14 @@
-//! A shop with one product on all four marketplaces, and the two functions that keep them together. Time passes when a test says so,
+//! A shop with one product on all four channels, and the two functions that keep them together. Time passes when a test says so,
 //! in the shop and at the marketplaces alike.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::http::Method;
 use futures::future::join_all;
 use marketplaces::{Marketplaces, Settings};
 use onepool::{
     channel::{
-        ItemId, Ports,
-        call::Setup,
+        Ports,
         pull::Pull,
         push::Push,
         quota::{Quota, Unlimited},
@@ -22,12 +16,16 @@ use onepool::{
         wake::{PullWake, SyncWake},
     },
     clock::{self, Timestamp},
-    config::Secret,
     error::Error,
     stock::Source,
 };
 use onepool_tests::{CHANNELS, Shop};
 use serde_json::{Value, json};
+
+use crate::{
+    hint::{self, Address},
+    stalls::{OwnStore, Stall},
+};
 
 /// Rounds in which everything has to come to rest.
 const ROUNDS: usize = 40;
@@ -36,19 +34,6 @@ const STEP: Duration = Duration::from_secs(20);
 /// Times that messages bring about messages.
 const DELIVERIES: usize = 50;
 
-/// What each marketplace calls the mug: product and option; and what we call it there.
-const ITEMS: [(&str, &str, &str, Option<&str>); 4] = [
-    (
-        "smartstore",
-        "11000000001",
-        "41000000001",
-        Some("41000000001"),
-    ),
-    ("coupang", "3000000001", "3000000001", None),
-    ("elevenst", "9100000001", "44000000001", Some("44000000001")),
-    ("ownstore", "100", "P000000100A0", Some("P000000100A0")),
-];
-
 /// The shop and its channels.
 pub(crate) struct Mall {
     pub(crate) shop: Shop,
@@ -56,6 +41,9 @@ pub(crate) struct Mall {
     pub(crate) push: Push,
     /// What the seller's people do at the marketplaces by hand.
     pub(crate) office: Ports,
+    pub(crate) own: OwnStore,
+    /// Where the own store's hints go, once it gives any.
+    pub(crate) hints: Option<Address>,
     urls: BTreeMap<&'static str, String>,
     http: reqwest::Client,
     /// Messages of the two queues, each with the moment from which it is received.
@@ -66,7 +54,12 @@ pub(crate) struct Mall {
 impl Mall {
     /// Opens a shop with so many mugs, each channel listing them with this distribution.
     pub(crate) async fn open(units: u64, distribution: Value) -> Self {
-        let mall = Self::empty().await;
+        Self::open_with(OwnStore::Cafe24, units, distribution).await
+    }
+
+    /// The same, with this own store.
+    pub(crate) async fn open_with(own: OwnStore, units: u64, distribution: Value) -> Self {
+        let mall = Self::empty_with(own).await;
         let product = json!({ "name": "머그", "list_price": 12_900 });
         mall.admin(Method::PUT, "/products/mug", product).await;
         mall.stock(i64::try_from(units).expect("few")).await;
@@ -81,6 +74,10 @@ impl Mall {
 
     /// Opens a shop with nothing in it.
     pub(crate) async fn empty() -> Self {
+        Self::empty_with(OwnStore::Cafe24).await
+    }
+
+    async fn empty_with(own: OwnStore) -> Self {
         let shop = Shop::open().await;
         let all = Marketplaces::start(Settings::default())
             .await
@@ -93,28 +90,23 @@ impl Mall {
         ]
         .map(|(name, url)| (name, url.to_owned()))
         .into();
-        let http = reqwest::Client::new();
-        let token = post(&http, &urls["ownstore"], "actions/cafe24-tokens", json!({})).await;
-        let refresh_token = token["refresh_token"].as_str().expect("a token").to_owned();
-        let [for_pull, for_push, office] = ports(&urls, &refresh_token);
-        let mall = Self {
-            pull: shop.pull(for_pull),
-            push: shop.push(for_push),
-            office,
+        let mut mall = Self {
+            pull: shop.pull(Ports::default()),
+            push: shop.push(Ports::default()),
+            office: Ports::default(),
+            own,
+            hints: None,
             shop,
             urls,
-            http,
+            http: reqwest::Client::new(),
             queued: RefCell::default(),
             _all: all,
         };
         // An earlier shop of the same test may have put this thread's clock ahead.
-        let real = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("after 1970");
-        let ahead = Duration::from_millis(clock::now().millis()).saturating_sub(real);
+        mall.keep_up().await;
         for channel in CHANNELS {
-            let advance = json!({ "advance_s": ahead.as_secs() });
-            mall.does(channel, "clock", advance).await;
+            mall.renew(channel).await;
+            mall.open_office(channel).await;
         }
         // What a marketplace bears is the subject of other tests.
         mall.does("smartstore", "settings", json!({ "rate": 0 }))
@@ -135,14 +127,8 @@ impl Mall {
 
     /// The mug is put up at a marketplace, by hand.
     pub(crate) async fn create_item(&self, channel: &str, stock: u64) {
-        let (_, product, option, _) = item(channel);
-        let options = json!([{ "optionId": option, "name": "흰색", "stock": stock }]);
-        let item = if channel == "coupang" {
-            json!({ "name": "머그", "price": 12_900, "options": options })
-        } else {
-            json!({ "productId": product, "name": "머그", "price": 12_900, "options": options })
-        };
-        self.does(channel, "items", item).await;
+        let (what, item) = self.stall(channel).new_item(stock);
+        self.does(channel, what, item).await;
     }
 
     /// The operator lists the mug on a channel.
@@ -159,9 +145,9 @@ impl Mall {
         price: u64,
         policy: &str,
     ) -> bool {
-        let (_, product, _, option) = item(channel);
+        let item = self.stall(channel).item();
         let body = json!({
-            "channel_product_id": product, "channel_option_id": option,
+            "channel_product_id": item.product, "channel_option_id": item.option,
             "distribution": distribution, "price": price, "price_policy": policy,
         });
         let path = format!("/products/mug/listings/{channel}");
@@ -223,24 +209,9 @@ impl Mall {
         requests
     }
 
-    /// What a marketplace calls the mug.
-    pub(crate) fn item_of(&self, channel: &str) -> ItemId {
-        let (_, product, _, option) = item(channel);
-        ItemId {
-            product: product.to_owned(),
-            option: option.map(str::to_owned),
-        }
-    }
-
-    /// What a buyer orders.
-    pub(crate) fn order(&self, channel: &str, units: u64) -> Value {
-        let (_, product, option, _) = item(channel);
-        let line = if channel == "coupang" {
-            json!({ "optionId": option, "quantity": units })
-        } else {
-            json!({ "productId": product, "optionId": option, "quantity": units })
-        };
-        json!({ "lines": [line] })
+    /// The marketplace that a channel is.
+    pub(crate) fn stall(&self, channel: &str) -> &'static Stall {
+        Stall::of(channel, self.own)
     }
 
     /// Units that were bought at a marketplace and not cancelled, by its own books.
@@ -250,22 +221,8 @@ impl Mall {
         let lines = orders
             .iter()
             .flat_map(|order| order["lines"].as_array().expect("lines"));
-        let units = |line: &Value, name: &str| line[name].as_i64().expect("units");
-        lines
-            .map(|line| match channel {
-                "smartstore" => units(line, "remainQuantity"),
-                "coupang" => units(line, "quantity") - units(line, "cancelCount"),
-                "elevenst" => units(line, "left"),
-                // What is cancelled of an item is one of its own there.
-                _ if line["state"]
-                    .as_str()
-                    .is_some_and(|state| state.starts_with("C4")) =>
-                {
-                    0
-                }
-                _ => units(line, "quantity"),
-            })
-            .sum()
+        let stall = self.stall(channel);
+        lines.map(|line| stall.kept(line)).sum()
     }
 
     /// No more faults at a marketplace.
@@ -280,7 +237,7 @@ impl Mall {
 
     /// A buyer orders at a marketplace; `None` if it is sold out there.
     pub(crate) async fn buy(&self, channel: &str, units: u64) -> Option<String> {
-        let order = self.order(channel, units);
+        let order = self.stall(channel).order(units);
         let url = format!("{}/sandbox/orders", self.urls[channel]);
         let answer = self.http.post(url).json(&order).send().await;
         let answer = answer.expect("the fake answers");
@@ -293,7 +250,8 @@ impl Mall {
 
     /// The units of the mug that a marketplace shows, by its own books.
     pub(crate) async fn shows(&self, channel: &str) -> i64 {
-        self.option(channel).await["stock"].as_i64().expect("units")
+        let item = self.item(channel).await;
+        self.stall(channel).stock(&item)
     }
 
     /// The price of the mug at a marketplace, by its own books.
@@ -303,17 +261,6 @@ impl Mall {
 
     async fn item(&self, channel: &str) -> Value {
         self.books(channel, "items").await["items"][0].clone()
-    }
-
-    async fn option(&self, channel: &str) -> Value {
-        let (_, _, option, _) = item(channel);
-        let item = self.item(channel).await;
-        let options = item["options"].as_array().expect("options");
-        options
-            .iter()
-            .find(|found| found["optionId"] == option)
-            .expect("it is in the books")
-            .clone()
     }
 
     /// The two functions are given other credentials of a channel.
@@ -328,25 +275,43 @@ impl Mall {
 
     /// The two functions start anew, and ask this quota before they call a channel.
     pub(crate) async fn ration(&mut self, channel: &str, quota: Arc<dyn Quota>) {
-        let mut credentials = credentials(channel);
-        let token = if channel == "ownstore" {
-            let pair = self.does(channel, "actions/cafe24-tokens", json!({})).await;
-            pair["refresh_token"].as_str().expect("a token").to_owned()
-        } else {
-            String::new()
-        };
-        if channel == "ownstore" {
-            credentials.push(("refresh_token", &token));
-        }
+        let token = self.token(channel).await;
+        let credentials = with_token(self.stall(channel), token.as_deref());
         self.start_anew(channel, &credentials, quota);
     }
 
+    async fn open_office(&mut self, channel: &str) {
+        let token = self.token(channel).await;
+        let stall = self.stall(channel);
+        let credentials = with_token(stall, token.as_deref());
+        let (quota, tokens) = (Arc::new(Unlimited) as Arc<dyn Quota>, Arc::default());
+        let url = &self.urls[channel];
+        stall.open(&mut self.office, url, &credentials, &quota, &tokens);
+    }
+
+    /// The first token of a mall on Cafe24; no other marketplace gives one by hand.
+    async fn token(&self, channel: &str) -> Option<String> {
+        if self.stall(channel).marketplace != "cafe24" {
+            return None;
+        }
+        let pair = self.does(channel, "actions/cafe24-tokens", json!({})).await;
+        Some(pair["refresh_token"].as_str().expect("a token").to_owned())
+    }
+
     fn start_anew(&mut self, channel: &str, credentials: &[(&str, &str)], quota: Arc<dyn Quota>) {
+        let (stall, url) = (self.stall(channel), &self.urls[channel]);
         let tokens = Arc::new(InMemory::default());
         for ports in [&mut self.pull.ports, &mut self.push.ports] {
-            let terms = (Arc::clone(&quota), &tokens);
-            open(ports, channel, &self.urls[channel], credentials, terms);
+            stall.open(ports, url, credentials, &quota, &tokens);
         }
+    }
+
+    /// From now on the own store tells us when somebody buys or cancels there.
+    pub(crate) async fn hear_hints(&mut self) {
+        let address = Address::of(self.shop.hints(Some(hint::SECRET))).await;
+        let url = json!({ "shop": { "hintUrl": address.url } });
+        self.does("ownstore", "settings", url).await;
+        self.hints = Some(address);
     }
 
     /// What every marketplace shows.
@@ -438,6 +403,14 @@ impl Mall {
         }
     }
 
+    /// The marketplaces have the time that it is here.
+    pub(crate) async fn keep_up(&self) {
+        for channel in CHANNELS {
+            let now = json!({ "set": clock::now().to_string() });
+            self.does(channel, "clock", now).await;
+        }
+    }
+
     /// Schedules run and messages are brought until nothing waits for anything.
     pub(crate) async fn settle(&self) {
         self.rest(true).await;
@@ -492,90 +465,9 @@ async fn post(http: &reqwest::Client, url: &str, what: &str, body: Value) -> Val
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn item(
-    channel: &str,
-) -> (
-    &'static str,
-    &'static str,
-    &'static str,
-    Option<&'static str>,
-) {
-    let found = ITEMS.into_iter().find(|(name, ..)| *name == channel);
-    found.expect("one of the four")
-}
-
-/// What each channel lets us in with. The own store's first token is its mall's.
-pub(crate) fn credentials(channel: &str) -> Vec<(&'static str, &str)> {
-    match channel {
-        "smartstore" => vec![
-            ("client_id", "demo-app-id"),
-            ("client_secret", "$2a$04$N9qo8uLOickgx2ZMRZoMye"),
-        ],
-        "coupang" => vec![
-            ("access_key", "demo-access-key"),
-            ("secret_key", "demo-secret-key"),
-            ("vendor_id", "A00012345"),
-            ("user_id", "wing-user"),
-        ],
-        "elevenst" => vec![("api_key", "demo0000000000000000000000000000")],
-        _ => vec![
-            ("mall_id", "demomall"),
-            ("client_id", "demoClient"),
-            ("client_secret", "demoSecret"),
-        ],
-    }
-}
-
-/// What a channel lets nobody in with, any more.
-pub(crate) fn refused(channel: &str) -> Vec<(&'static str, &str)> {
-    let mut credentials = credentials(channel);
-    match channel {
-        "smartstore" => credentials[1].1 = "$2a$04$......................",
-        "coupang" => credentials[1].1 = "revoked-secret-key",
-        "elevenst" => credentials[0].1 = "revoked0000000000000000000000000",
-        _ => credentials.push(("refresh_token", "revoked")),
-    }
+/// What a marketplace lets us in with, and the token that it gave by hand.
+fn with_token<'a>(stall: &Stall, token: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+    let mut credentials: Vec<(&'static str, &'a str)> = stall.credentials();
+    credentials.extend(token.map(|token| ("refresh_token", token)));
     credentials
-}
-
-/// The same channels three times: as the two functions have them, and the office.
-fn ports(urls: &BTreeMap<&'static str, String>, refresh_token: &str) -> [Ports; 3] {
-    let mut all = [(); 3].map(|()| Ports::default());
-    for channel in CHANNELS {
-        let mut credentials = credentials(channel);
-        if channel == "ownstore" {
-            credentials.push(("refresh_token", refresh_token));
-        }
-        let tokens = Arc::new(InMemory::default());
-        for ports in &mut all {
-            let terms = (Arc::new(Unlimited) as Arc<dyn Quota>, &tokens);
-            open(ports, channel, &urls[channel], &credentials, terms);
-        }
-    }
-    all
-}
-
-fn open(
-    ports: &mut Ports,
-    channel: &str,
-    url: &str,
-    credentials: &[(&str, &str)],
-    (quota, tokens): (Arc<dyn Quota>, &Arc<InMemory>),
-) {
-    let setup = Setup {
-        channel: channel.to_owned(),
-        base_url: url.to_owned(),
-        credentials: credentials
-            .iter()
-            .map(|(name, text)| ((*name).to_owned(), Secret::new(*text)))
-            .collect(),
-        quota,
-        tokens: tokens.clone(),
-    };
-    let marketplace = if channel == "ownstore" {
-        "cafe24"
-    } else {
-        channel
-    };
-    ports.open(marketplace, setup).expect("it opens");
 }

@@ -164,7 +164,7 @@ async fn a_discount_that_cannot_be_made_up_for_is_told_of() {
 /// Somebody at the seller's office asks another price.
 async fn edit_price(mall: &Mall, channel: &str, won: u64) {
     let office = mall.office.get(channel).expect("one of the four");
-    let edited = office.set_price(&mall.item_of(channel), won).await;
+    let edited = office.set_price(&mall.stall(channel).item(), won).await;
     edited.expect("it is taken");
 }
 

@@ -20,7 +20,7 @@ async fn a_rush_is_in_the_ledger_before_it_is_confirmed_and_is_confirmed_afterwa
         let dead = json!({ "on": confirm, "kind": "error_before_commit", "status": 503, "probability": 1.0 });
         mall.does(channel, "faults", json!({ "faults": [dead] }))
             .await;
-        let mut order = mall.order(channel, 1);
+        let mut order = mall.stall(channel).order(1);
         order["count"] = json!(orders);
         mall.does(channel, "orders", order).await;
         mall.pass(Duration::from_secs(60)).await;

@@ -215,17 +215,27 @@ async fn units_that_are_sold_out_are_cancelled_once() {
     fake.does(&format!("orders/{order}/cancel"), json!({}))
         .await;
     market.cancel(&write(1)).await.expect("nothing is left");
+    let partly = fake.order(&mug(), 3).await;
+    fake.does(&format!("orders/{partly}/cancel"), json!({ "quantity": 1 }))
+        .await;
+    let write_of = |order: &str, units| CancelWrite {
+        handle: Handle(format!("{order}-1")),
+        ..write(units)
+    };
+    let two = write_of(&partly, 2);
+    market.cancel(&two).await.expect("is cancelled");
+    assert_eq!(
+        fake.line(&partly).await["cancelled"],
+        2,
+        "what its buyer cancelled counts"
+    );
     let shipped = fake.order(&mug(), 1).await;
     fake.does(
         &format!("orders/{shipped}/state"),
         json!({ "state": "shipped" }),
     )
     .await;
-    let late = CancelWrite {
-        handle: Handle(format!("{shipped}-1")),
-        ..write(1)
-    };
-    let late = market.cancel(&late).await;
+    let late = market.cancel(&write_of(&shipped, 1)).await;
     assert!(matches!(late, Err(Failure::Refused(_))), "{late:?}");
 }
 

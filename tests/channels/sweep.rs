@@ -84,7 +84,7 @@ async fn what_a_pull_has_passed_is_found_by_a_sweep_and_counted_once() {
 #[tokio::test]
 async fn a_transfer_that_is_paid_days_later_is_found() {
     let mall = Mall::open(20, json!({ "mode": "shared" })).await;
-    let mut order = mall.order("coupang", 3);
+    let mut order = mall.stall("coupang").order(3);
     order["paid"] = json!(false);
     let placed = mall.does("coupang", "orders", order).await;
     let id = placed["orderId"].as_str().expect("an id");

@@ -22,15 +22,32 @@ pub(crate) enum Away {
     Unreachable,
     /// It takes calls and never answers: callers wait until their own patience ends.
     Silent,
+    /// Something else answers in its place, with a page.
+    Lost,
+    /// It does what it is asked, and takes its time.
+    Slow,
+    /// It has too many calls, and says when to come again.
+    Limited,
 }
 
 impl Away {
+    /// Whether a call learns of it at once.
+    pub(crate) const fn is_told(self) -> bool {
+        match self {
+            Self::Down | Self::Hanging | Self::Unreachable | Self::Lost | Self::Limited => true,
+            Self::Silent | Self::Slow => false,
+        }
+    }
+
     fn rule(self, operation: &Value) -> Value {
         let mut rule = match self {
             Self::Down => json!({ "kind": "error_before_commit", "status": 503 }),
             Self::Hanging => json!({ "kind": "timeout_before_commit", "ms": 15 }),
             Self::Silent => json!({ "kind": "timeout_before_commit", "ms": 600_000 }),
             Self::Unreachable => json!({ "kind": "close_before_commit" }),
+            Self::Lost => json!({ "kind": "garbage_before_commit" }),
+            Self::Slow => json!({ "kind": "delay", "ms": 2_000 }),
+            Self::Limited => json!({ "kind": "rate_limited", "retryAfterS": 30 }),
         };
         rule["on"] = operation.clone();
         rule["probability"] = json!(1.0);
@@ -47,6 +64,15 @@ impl Mall {
         self.calm(channel).await;
         self.does(channel, "faults", json!({ "faults": rules }))
             .await;
+    }
+
+    /// How many requests that a marketplace remembers have met a fault.
+    pub(crate) async fn faults_met(&self, channel: &str) -> usize {
+        let books = self.books(channel, "requests").await;
+        let requests = books["requests"].as_array().expect("requests").iter();
+        requests
+            .filter(|request| !request["fault"].is_null())
+            .count()
     }
 
     /// The clock of a marketplace is so many milliseconds farther ahead of the shop's, or less far.
@@ -83,8 +109,15 @@ impl Mall {
 
     /// Somebody writes another number at a marketplace.
     pub(crate) async fn edit(&self, channel: &str, units: u64) {
+        let stall = self.stall(channel);
+        if stall.marketplace == "shop" {
+            // By hand a number has no version.
+            let change = json!({ "itemId": stall.item().product, "units": units });
+            self.does(channel, "actions/shop-office", change).await;
+            return;
+        }
         let write = onepool::channel::StockWrite {
-            item: self.item_of(channel),
+            item: stall.item(),
             units,
             version: clock::now().millis(),
             urgency: onepool::channel::quota::Urgency::Order,

@@ -93,7 +93,13 @@ impl<M: Market> Work<'_, M> {
                 self.perform(None);
                 self.fail(status)
             }
-            Some(Fault::RateLimited) => self.fail(StatusCode::TOO_MANY_REQUESTS),
+            Some(Fault::RateLimited { retry_after_s }) => {
+                let answer = self.fail(StatusCode::TOO_MANY_REQUESTS)?;
+                Some(match retry_after_s {
+                    Some(s) => answer.with_header("retry-after", &s.to_string()),
+                    None => answer,
+                })
+            }
             Some(Fault::GarbageBeforeCommit(answer)) => Some(answer),
             Some(Fault::GarbageAfterCommit(answer)) => {
                 self.perform(None);

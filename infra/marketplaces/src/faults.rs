@@ -45,8 +45,8 @@ pub(crate) enum Fault {
     ErrorBeforeCommit(StatusCode),
     /// A 5xx in the marketplace's words, though the work was done.
     ErrorAfterCommit(StatusCode),
-    /// A 429 in the marketplace's words.
-    RateLimited,
+    /// A 429 in the marketplace's words, which may say after how many seconds to ask again.
+    RateLimited { retry_after_s: Option<u64> },
     /// Something else in place of the answer, and nothing was done.
     GarbageBeforeCommit(Answer),
     /// Something else in place of the answer, though the work was done.
@@ -80,6 +80,9 @@ pub(crate) struct RuleText {
     content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
+    /// What `rate_limited` says, if it says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_s: Option<u64>,
     /// What `order_before` places.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<NewOrder>,
@@ -118,7 +121,9 @@ impl RuleText {
             Kind::CommitLater => Fault::Around(Trouble::CommitLater { ms: held(self.ms)? }),
             Kind::ErrorBeforeCommit => Fault::ErrorBeforeCommit(self.server_error()?),
             Kind::ErrorAfterCommit => Fault::ErrorAfterCommit(self.server_error()?),
-            Kind::RateLimited => Fault::RateLimited,
+            Kind::RateLimited => Fault::RateLimited {
+                retry_after_s: self.retry_after_s,
+            },
             Kind::GarbageBeforeCommit => Fault::GarbageBeforeCommit(self.garbage()?),
             Kind::GarbageAfterCommit => Fault::GarbageAfterCommit(self.garbage()?),
             Kind::OrderBefore => {

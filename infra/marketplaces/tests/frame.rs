@@ -76,6 +76,22 @@ async fn a_fault_is_met_once_and_only_by_what_it_is_about() {
 }
 
 #[tokio::test]
+async fn too_many_calls_may_be_told_when_to_ask_again() {
+    let wing = Wing::start().await;
+    for (retry_after_s, said) in [(json!(30), Some("30")), (Value::Null, None)] {
+        let rule =
+            json!({ "on": "quantity", "kind": "rate_limited", "retryAfterS": retry_after_s });
+        wing.fault(rule).await;
+        let write = wing.signed(Method::PUT, &item("quantities/7"), "");
+        let answer = write.send().await.unwrap();
+        assert_eq!(answer.status(), 429);
+        let header = answer.headers().get("retry-after");
+        assert_eq!(header.map(|value| value.to_str().unwrap()), said);
+        assert_eq!(wing.stock().await, 10);
+    }
+}
+
+#[tokio::test]
 async fn errors_after_the_commit_hide_work_that_was_done() {
     let wing = Wing::start().await;
     wing.fault(json!({ "on": "quantity", "kind": "error_after_commit", "status": 504 }))

@@ -819,6 +819,13 @@ async fn pages_meet_every_line_of_one_instant_once() {
     let next = store.pull("since=2026-11-20T01:00:01Z").await;
     assert_eq!(next["lines"][0]["line"], "S000000300-1");
     assert_eq!(next["lines"][0]["state"], "cancelled");
+    let smaller = |lines: u64| json!({ "shop": { "pageLines": lines } });
+    for lines in [0, 201] {
+        assert_eq!(store.refuses("settings", smaller(lines)).await, 400);
+    }
+    store.control("settings", smaller(7)).await;
+    let page = store.pull(window).await;
+    assert_eq!(page["lines"].as_array().unwrap().len(), 7);
 }
 
 #[tokio::test]
@@ -859,7 +866,7 @@ async fn a_repeated_cancellation_cancels_once() {
     let store = OwnStore::with_plain_mug().await;
     let order = store.order_plain(3).await;
     let target = format!("/onepool/orders/{order}-1/cancel");
-    let body = json!({ "quantity": 1, "reason": "sold_out" });
+    let body = json!({ "cancelled": 1, "reason": "sold_out" });
     let fault = json!({ "on": "shop_cancel", "kind": "close_after_commit" });
     store.control("faults", json!({ "faults": [fault] })).await;
 
@@ -874,7 +881,7 @@ async fn a_repeated_cancellation_cancels_once() {
         let (status, line) = store.shop("a", Method::POST, &target, body.clone()).await;
         assert_eq!((status, &line["cancelled"]), (200, &json!(1)));
     }
-    let other = json!({ "quantity": 2, "reason": "sold_out" });
+    let other = json!({ "cancelled": 2, "reason": "sold_out" });
     assert_eq!(
         store
             .shop("a", Method::POST, &target, other.clone())
@@ -883,17 +890,40 @@ async fn a_repeated_cancellation_cancels_once() {
         422,
         "one id, one request"
     );
+    // What the buyer cancels meanwhile counts.
+    let cancel = json!({ "quantity": 1 });
+    store
+        .control(&format!("orders/{order}/cancel"), cancel)
+        .await;
     let (_, line) = store.shop("b", Method::POST, &target, other).await;
     assert_eq!(
         (&line["cancelled"], &line["state"]),
-        (&json!(3), &json!("cancelled"))
+        (&json!(2), &json!("new"))
     );
-    assert_eq!(store.shop("c", Method::POST, &target, body).await.0, 409);
-    let item = store
-        .shop("d", Method::GET, "/onepool/items/mug", Value::Null)
-        .await
-        .1;
-    assert_eq!(item["units"], 10);
+    let all = |units: u64| json!({ "cancelled": units, "reason": "sold_out" });
+    let (_, line) = store.shop("c", Method::POST, &target, all(3)).await;
+    assert_eq!(line["state"], "cancelled");
+    let (status, line) = store.shop("d", Method::POST, &target, all(1)).await;
+    assert_eq!((status, &line["cancelled"]), (200, &json!(3)), "it is done");
+    assert_eq!(store.shop("e", Method::POST, &target, all(4)).await.0, 422);
+    let units = async || {
+        let item = store.shop("f", Method::GET, "/onepool/items/mug", Value::Null);
+        item.await.1["units"].as_u64().unwrap()
+    };
+    assert_eq!(units().await, 10);
+    let keeps = json!({ "shop": { "cancelRestoresStock": false } });
+    store.control("settings", keeps).await;
+    let order = store.order_plain(3).await;
+    let target = format!("/onepool/orders/{order}-1/cancel");
+    assert_eq!(store.shop("g", Method::POST, &target, all(3)).await.0, 200);
+    assert_eq!(units().await, 7);
+    let shipped = store.order_plain(1).await;
+    let state = json!({ "state": "shipped" });
+    store
+        .control(&format!("orders/{shipped}/state"), state)
+        .await;
+    let target = format!("/onepool/orders/{shipped}-1/cancel");
+    assert_eq!(store.shop("h", Method::POST, &target, all(1)).await.0, 409);
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ pub enum ListingWrite {
     Now,
     /// The channel's item belongs to another product.
     Taken,
-    /// Somebody else changed the listing first.
+    /// Somebody else changed the listing first, or is about to change it or to take its item.
     Overtaken,
 }
 
@@ -306,16 +306,19 @@ impl Catalog {
         match answer {
             Ok(_) => Ok(ListingWrite::Now),
             Err(error) => {
-                let refused = |place: usize| match error.as_service_error() {
+                let reasons = match error.as_service_error() {
                     Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                        let reason = cancelled.cancellation_reasons().get(place);
-                        reason.and_then(|reason| reason.code()) == Some("ConditionalCheckFailed")
+                        cancelled.cancellation_reasons()
                     }
-                    _ => false,
+                    _ => &[],
                 };
-                if refused(1) {
+                let codes: Vec<_> = reasons.iter().map(|reason| reason.code()).collect();
+                let failed = Some("ConditionalCheckFailed");
+                if codes.get(1) == Some(&failed) {
                     Ok(ListingWrite::Taken)
-                } else if refused(0) {
+                } else if codes.first() == Some(&failed)
+                    || codes.contains(&Some("TransactionConflict"))
+                {
                     Ok(ListingWrite::Overtaken)
                 } else {
                     Err(aws::failed("TransactWriteItems listing")(error))

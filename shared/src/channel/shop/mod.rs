@@ -24,7 +24,7 @@ use super::{
     lenient::brief,
     quota::{Rate, Urgency},
 };
-use crate::{clock, config::Secret, id};
+use crate::{clock, config::Secret};
 
 const BUCKET: &str = "shop";
 /// The protocol sets no limit; this is what a small backend bears.
@@ -74,8 +74,6 @@ struct Call<'a> {
     path: &'a str,
     body: Option<Value>,
     urgency: Urgency,
-    /// The message's id, where a repeat has to have the same.
-    id: Option<String>,
 }
 
 impl Shop {
@@ -85,7 +83,6 @@ impl Shop {
             path,
             body: None,
             urgency,
-            id: None,
         };
         self.send(call, Effect::Read).await
     }
@@ -102,7 +99,6 @@ impl Shop {
             path,
             body: Some(body),
             urgency,
-            id: None,
         };
         self.send(call, Effect::Write).await
     }
@@ -115,9 +111,7 @@ impl Shop {
             None => url.path().to_owned(),
         };
         let body = call.body.map(|body| body.to_string()).unwrap_or_default();
-        let id = call
-            .id
-            .unwrap_or_else(|| format!("msg_{:032x}", fastrand::u128(..)));
+        let id = format!("msg_{:032x}", fastrand::u128(..));
         let terms = Terms {
             bucket: BUCKET,
             rate: RATE,
@@ -222,33 +216,15 @@ impl Shop {
         done(answer, Effect::Write).map(|_| ())
     }
 
-    /// The quantity is not absolute, so a repeat has the id of the first: the shop answers it as it did then, and cancels no more.
+    /// It says how many are cancelled in the end: what the buyer cancelled meanwhile counts, and a repeat cancels no more.
     async fn cancel_line(&self, write: &CancelWrite) -> Result<(), Failure> {
         let CancelReason::SoldOut = write.reason;
         let path = format!("/onepool/orders/{}/cancel", segment(&write.handle.0));
-        let units = write.units.to_string();
-        let call = Call {
-            method: Method::POST,
-            path: &path,
-            body: Some(json!({ "quantity": write.units, "reason": "sold_out" })),
-            urgency: Urgency::Order,
-            id: Some(format!(
-                "cancel_{}",
-                id::digest(&[&write.handle.0, &units], 32)
-            )),
-        };
-        let answer = self.send(call, Effect::Write).await?;
-        if answer.status != StatusCode::CONFLICT {
-            return done(answer, Effect::Write).map(|_| ());
-        }
-        // It is cancelled, or shipped. Confirming changes neither, and tells which.
-        let states = self
-            .confirm_all(std::slice::from_ref(&write.handle))
+        let body = json!({ "cancelled": write.units, "reason": "sold_out" });
+        let answer = self
+            .write(Method::POST, &path, body, Urgency::Order)
             .await?;
-        match states.as_slice() {
-            [Confirmation::Cancelled] => Ok(()),
-            _ => Err(Failure::Refused(said(&answer))),
-        }
+        done(answer, Effect::Write).map(|_| ())
     }
 
     async fn check_secret(&self) -> Result<Credentials, Failure> {

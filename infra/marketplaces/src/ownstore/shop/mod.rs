@@ -21,7 +21,7 @@ use crate::{
     control::read,
     market::{Cancel, Move, NewOrder, StockChange},
     ownstore::shop::{
-        orders::Orders,
+        orders::{MOST_LINES, Orders},
         signature::{Message, Secret, Unsigned, check},
         stock::{NewShopItem, OfficeChange, Stock},
     },
@@ -183,6 +183,10 @@ struct Remembered {
 pub(crate) struct Switches {
     /// Where hints of new orders go; null sends none.
     hint_url: Option<String>,
+    /// Units that are cancelled go back into stock.
+    cancel_restores_stock: bool,
+    /// The most lines of a page.
+    page_lines: usize,
 }
 
 /// What `POST /sandbox/settings` may say about this kind of shop.
@@ -191,6 +195,8 @@ pub(crate) struct Switches {
 pub(crate) struct Changes {
     /// Empty: no hints any more.
     hint_url: Option<String>,
+    cancel_restores_stock: Option<bool>,
+    page_lines: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -199,6 +205,7 @@ pub(crate) struct Shop {
     stock: Stock,
     orders: Orders,
     remembered: HashMap<String, Remembered>,
+    cancel_restores_stock: bool,
     hint_url: Option<Url>,
     hints: Vec<Webhook>,
     hint_count: u64,
@@ -211,6 +218,7 @@ impl Shop {
             stock: Stock::default(),
             orders: Orders::default(),
             remembered: HashMap::new(),
+            cancel_restores_stock: true,
             hint_url: None,
             hints: Vec::new(),
             hint_count: 0,
@@ -283,7 +291,7 @@ impl Shop {
             }
             Request::Cancel { line } => body(call).and_then(|cancel| {
                 let (shown, item, units) = self.orders.cancel(line, &cancel, now)?;
-                self.stock.give_back(&item, units);
+                self.give_back(&item, units);
                 Ok(shown)
             }),
             Request::Item { item } => self.stock.read(item),
@@ -353,10 +361,16 @@ impl Shop {
     ) -> Result<Value, Refusal> {
         let (shown, freed) = self.orders.buyer_cancels(id, cancel, now)?;
         for (item, units) in freed {
-            self.stock.give_back(&item, units);
+            self.give_back(&item, units);
         }
         self.hint(now);
         Ok(shown)
+    }
+
+    fn give_back(&mut self, item: &str, units: u64) {
+        if self.cancel_restores_stock {
+            self.stock.give_back(item, units);
+        }
     }
 
     pub(crate) fn move_order(
@@ -371,10 +385,21 @@ impl Shop {
     pub(crate) fn switches(&self) -> Switches {
         Switches {
             hint_url: self.hint_url.as_ref().map(Url::to_string),
+            cancel_restores_stock: self.cancel_restores_stock,
+            page_lines: self.orders.page_lines,
         }
     }
 
     pub(crate) fn change(&mut self, changes: &Changes) -> Result<(), Refusal> {
+        if let Some(lines) = changes.page_lines {
+            if !(1..=MOST_LINES).contains(&lines) {
+                let range = format!("pageLines is 1 to {MOST_LINES}.");
+                return Err(Refusal::invalid(range));
+            }
+            self.orders.page_lines = lines;
+        }
+        let restores = changes.cancel_restores_stock;
+        self.cancel_restores_stock = restores.unwrap_or(self.cancel_restores_stock);
         match changes.hint_url.as_deref() {
             None => {}
             Some("") => self.hint_url = None,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The most lines of a page, and of a confirmation.
-const MOST_LINES: usize = 200;
+pub(crate) const MOST_LINES: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -81,12 +81,15 @@ struct Change {
 /// `POST /onepool/orders/{line}/cancel`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct CancelBody {
-    quantity: u64,
+    /// Of the line, in all.
+    cancelled: u64,
     reason: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Orders {
+    /// The most lines of a page.
+    pub(crate) page_lines: usize,
     lines: Vec<Line>,
     places: HashMap<String, usize>,
     /// The places of each order's lines, by the order's id; oldest first, since ids count up.
@@ -94,6 +97,19 @@ pub(crate) struct Orders {
     /// Every line once, by its last change.
     changes: BTreeMap<Change, usize>,
     change_count: u64,
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        Self {
+            page_lines: MOST_LINES,
+            lines: Vec::new(),
+            places: HashMap::new(),
+            orders: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            change_count: 0,
+        }
+    }
 }
 
 impl Orders {
@@ -166,7 +182,7 @@ impl Orders {
             .take_while(|(change, _)| change.at < until);
         let lines: Vec<_> = fitting
             .by_ref()
-            .take(MOST_LINES)
+            .take(self.page_lines)
             .filter_map(|(_, place)| self.lines.get(*place))
             .map(Line::fields)
             .collect();
@@ -205,7 +221,8 @@ impl Orders {
         }
     }
 
-    /// `POST /onepool/orders/{line}/cancel`: by the seller. Answers the line, and the item with its freed units.
+    /// `POST /onepool/orders/{line}/cancel`: by the seller. What is cancelled already counts. Answers the line, and the item with
+    /// its freed units.
     pub(crate) fn cancel(
         &mut self,
         id: &str,
@@ -218,19 +235,21 @@ impl Orders {
         if body.reason.is_empty() {
             return Err(Problem::unfit("reason is empty."));
         }
-        let conflict = |detail: &str| Problem::new(StatusCode::CONFLICT, "wrong-state", detail);
-        match line.state {
-            State::New | State::Confirmed => {}
-            State::Shipped => return Err(conflict("The line has been shipped.")),
-            State::Cancelled => return Err(conflict("The line is cancelled.")),
+        if body.cancelled == 0 || body.cancelled > line.quantity {
+            let most = line.quantity;
+            return Err(Problem::unfit(format!("cancelled is 1 to {most}.")));
         }
-        if body.quantity == 0 || body.quantity > line.left() {
-            return Err(Problem::unfit(format!("quantity is 1 to {}.", line.left())));
+        let more = body.cancelled.saturating_sub(line.cancelled);
+        if more > 0 && line.state == State::Shipped {
+            let detail = "The line has been shipped.";
+            return Err(Problem::new(StatusCode::CONFLICT, "wrong-state", detail));
         }
         let item = line.item.clone();
-        self.take_units(place, body.quantity, now);
+        if more > 0 {
+            self.take_units(place, more, now);
+        }
         let fields = self.lines.get(place).map(Line::fields).unwrap_or_default();
-        Ok((fields, item, body.quantity))
+        Ok((fields, item, more))
     }
 
     /// The buyer cancels at the shop. Answers the order, and the items with their freed units.
