@@ -6,7 +6,10 @@
 
 use metrics::counter;
 
-use super::{Known, MOST_FAILURES, Pull};
+use super::{
+    Pull,
+    confirm::{Known, MOST_FAILURES},
+};
 use crate::{
     channel::{Failure, Marketplace, alert::Alert},
     error::Error,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::{Pull, TIME, page_key};
+use super::{Pull, TIME, quarantine::page_key};
 use crate::{
     catalog::SweepState,
     channel::{Failure, Marketplace, Page, Window, wake::PullWake},
