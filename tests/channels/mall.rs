@@ -1,12 +1,7 @@
 //! A shop with one product on all four channels, and the two functions that keep them together. Time passes when a test says so,
 //! in the shop and at the marketplaces alike.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::http::Method;
 use futures::future::join_all;
@@ -108,11 +103,7 @@ impl Mall {
             _all: all,
         };
         // An earlier shop of the same test may have put this thread's clock ahead.
-        let real = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("after 1970");
-        let ahead = Duration::from_millis(clock::now().millis()).saturating_sub(real);
-        mall.keep_up(ahead).await;
+        mall.keep_up().await;
         for channel in CHANNELS {
             mall.renew(channel).await;
             mall.open_office(channel).await;
@@ -406,14 +397,17 @@ impl Mall {
     /// Lets time pass, here and at the marketplaces.
     pub(crate) async fn pass(&self, span: Duration) {
         clock::put_ahead(span);
-        self.keep_up(span).await;
-    }
-
-    /// Lets time pass at the marketplaces; here it has.
-    pub(crate) async fn keep_up(&self, span: Duration) {
         for channel in CHANNELS {
             let advance = json!({ "advance_s": span.as_secs() });
             self.does(channel, "clock", advance).await;
+        }
+    }
+
+    /// The marketplaces have the time that it is here.
+    pub(crate) async fn keep_up(&self) {
+        for channel in CHANNELS {
+            let now = json!({ "set": clock::now().to_string() });
+            self.does(channel, "clock", now).await;
         }
     }
 

@@ -31,6 +31,14 @@ pub(crate) enum Away {
 }
 
 impl Away {
+    /// Whether a call learns of it at once.
+    pub(crate) const fn is_told(self) -> bool {
+        match self {
+            Self::Down | Self::Hanging | Self::Unreachable | Self::Lost | Self::Limited => true,
+            Self::Silent | Self::Slow => false,
+        }
+    }
+
     fn rule(self, operation: &Value) -> Value {
         let mut rule = match self {
             Self::Down => json!({ "kind": "error_before_commit", "status": 503 }),
