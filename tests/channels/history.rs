@@ -94,7 +94,7 @@ impl History {
     async fn begin(seed: u64) -> Self {
         let shared = json!({ "mode": "shared" });
         let mut rng = Rng::with_seed(seed);
-        let own = if seed % 2 == 0 {
+        let own = if seed.is_multiple_of(2) {
             OwnStore::Plain
         } else {
             OwnStore::Cafe24

@@ -1,8 +1,8 @@
 //! A shop with a backend of its own: the small signed protocol that the README of `infra/marketplaces` specifies.
 //!
-//! The shop keeps the version a number was written with, so an older write never replaces a newer one, and it knows a repeat by the
-//! message's id. It may send a signed hint when an order comes; [`verify_hint`] says whether it did. A hint says only that
-//! there is something to pull.
+//! The shop keeps the version a number was written with, so an older write never replaces a newer one, and a cancellation says how
+//! many units are cancelled in the end, so a repeat cancels no more. It may send a signed hint when an order comes; [`verify_hint`]
+//! says whether it did. A hint says only that there is something to pull.
 //!
 //! Credentials: `secret`, which is `whsec_` and base64.
 
