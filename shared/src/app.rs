@@ -13,7 +13,7 @@ use crate::{
         alert::Alerts,
         backlog::Backlog,
         call::Setup,
-        circuit::Circuits,
+        circuit::{Circuits, Side},
         desk::Desk,
         governor::Governor,
         listing::OWN_STORE,
@@ -112,8 +112,8 @@ impl Parts {
         Backlog::new(self.redis.clone(), self.keys.clone())
     }
 
-    fn circuits(&self) -> Circuits {
-        Circuits::new(self.redis.clone(), self.keys.clone())
+    fn circuits(&self, side: Side) -> Circuits {
+        Circuits::new(self.redis.clone(), self.keys.clone(), side)
     }
 
     fn alerts(&self) -> Alerts {
@@ -289,7 +289,7 @@ pub fn broadcast_admin() -> Result<StudioApi, Error> {
         post: parts.post()?,
         shrink: Shrink {
             channels: config::channel_names()?,
-            circuits: parts.circuits(),
+            circuits: parts.circuits(Side::Push),
             patience: config::fence_wait()?,
         },
     };
@@ -297,7 +297,7 @@ pub fn broadcast_admin() -> Result<StudioApi, Error> {
         catalog: parts.catalog()?,
         fence: parts.fence()?,
         backlog: parts.backlog(),
-        circuits: parts.circuits(),
+        circuits: [Side::Pull, Side::Push].map(|side| parts.circuits(side)),
         pulls: parts.pull_queue()?,
         looks: Looks::new(parts.redis.clone(), parts.keys.clone()),
         look_wait: LOOK_WAIT,
@@ -321,7 +321,7 @@ pub fn channel_poll() -> Result<(Pull, Queue), Error> {
         ports: parts.ports()?,
         catalog: parts.catalog()?,
         fence: parts.fence()?,
-        circuits: parts.circuits(),
+        circuits: parts.circuits(Side::Pull),
         pulls: queue.clone(),
         alerts: parts.alerts(),
         cancels_oversold: config::cancels_oversold(),
@@ -359,7 +359,7 @@ pub fn channel_sync() -> Result<(Push, Queue), Error> {
         ledger: parts.ledger()?,
         backlog: parts.backlog(),
         looks: Looks::new(parts.redis.clone(), parts.keys.clone()),
-        circuits: parts.circuits(),
+        circuits: parts.circuits(Side::Push),
         wakes: Wakes::new(queue.clone(), parts.backlog()),
         pulls: parts.pull_queue()?,
         alerts: parts.alerts(),

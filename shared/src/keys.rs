@@ -181,10 +181,16 @@ impl Keys {
         format!("{}:look:{channel}", self.tag)
     }
 
-    /// Whether a channel is left alone for a while, and why.
+    /// Whether a channel is pulled from, or left alone for a while, and why.
     #[must_use]
-    pub fn circuit(&self, channel: &str) -> String {
-        format!("{}:circuit:{channel}", self.tag)
+    pub fn pull_circuit(&self, channel: &str) -> String {
+        format!("{}:circuit:pull:{channel}", self.tag)
+    }
+
+    /// Whether a channel is pushed to, or left alone for a while, and why.
+    #[must_use]
+    pub fn push_circuit(&self, channel: &str) -> String {
+        format!("{}:circuit:push:{channel}", self.tag)
     }
 
     /// Calls left at a channel, by bucket, as its answers said.
@@ -237,7 +243,8 @@ mod tests {
         assert_eq!(keys.sweep_coming("coupang"), "{demo}:coming:sweep:coupang");
         assert_eq!(keys.hinted("ownstore"), "{demo}:hinted:ownstore");
         assert_eq!(keys.look("coupang"), "{demo}:look:coupang");
-        assert_eq!(keys.circuit("coupang"), "{demo}:circuit:coupang");
+        assert_eq!(keys.pull_circuit("coupang"), "{demo}:circuit:pull:coupang");
+        assert_eq!(keys.push_circuit("coupang"), "{demo}:circuit:push:coupang");
         assert_eq!(keys.quotas("coupang"), "{demo}:quotas:coupang");
         assert_eq!(keys.alerted("x"), "{demo}:alerted:x");
         assert_eq!(keys.quota("coupang", "all"), "{demo}:quota:coupang:all");

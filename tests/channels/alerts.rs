@@ -1,10 +1,23 @@
 //! What a person is told, and when: every alert arrives at a webhook, in Korean, and says what to do.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::{Json, Router, http::Method, routing::post};
+use axum::{
+    Json, Router,
+    http::{Method, StatusCode},
+    routing::post,
+};
 use onepool::{
-    channel::{alert::Alerts, wake::SyncWake},
+    channel::{
+        alert::{Alert, Alerts},
+        wake::SyncWake,
+    },
     clock::{self, Timestamp},
     config::Secret,
     keys::Keys,
@@ -93,6 +106,34 @@ impl Pager {
 
 fn shared() -> Value {
     json!({ "mode": "shared" })
+}
+
+#[tokio::test]
+async fn what_the_webhook_did_not_take_is_told_the_next_time_and_nobody_waits_for_it_meanwhile() {
+    let mall = Mall::empty().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let take = async move || match counted.fetch_add(1, Ordering::SeqCst) {
+        0 => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::OK,
+    };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let app = Router::new().route("/", post(take));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let redis = mall.shop.redis.connection();
+    let alerts = Alerts::new(redis, Keys::new("demo"), Some(Secret::new(url)));
+    let tell = async |product: &str| {
+        let (product, cause) = (product.to_owned(), "no".to_owned());
+        let alert = Alert::Refused { product, cause };
+        alerts.tell("coupang", &alert).await;
+        asked.load(Ordering::SeqCst)
+    };
+    assert_eq!(tell("mug").await, 1, "it fails");
+    assert_eq!(tell("cup").await, 1, "it failed a moment ago");
+    clock::put_ahead(MINUTE);
+    assert_eq!(tell("mug").await, 2, "it was not told yet");
+    assert_eq!(tell("mug").await, 2, "it was told");
 }
 
 /// For how many seconds the alerts that were told are not told again.

@@ -1,6 +1,6 @@
 //! The backlog of a channel: nothing that came while somebody had it in hand is forgotten, and what is urgent goes first.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use onepool::{
     channel::{
@@ -165,6 +165,36 @@ async fn the_quota_keeps_its_rate_and_leaves_the_last_call_to_who_is_urgent() {
     ask(Urgency::Down).await.expect_err("none is left");
     clock::put_ahead(Duration::from_secs(1_100));
     ask(Urgency::Down).await.expect("one came back");
+}
+
+#[tokio::test]
+async fn where_one_call_can_be_made_at_once_the_next_is_for_who_is_urgent() {
+    let shop = Shop::open().await;
+    let quota = shop.quota(CHANNEL);
+    let slow = Rate {
+        per_second: 4.0,
+        burst: 2,
+    };
+    let ask = async |urgency| quota.permit("all", slow, urgency).await;
+    ask(Urgency::Sweep).await.expect("there is a call");
+    let down = async {
+        ask(Urgency::Down).await.expect("the next");
+        Instant::now()
+    };
+    let sweeps = async {
+        // They come right behind it, and would be there in time.
+        tokio::task::yield_now().await;
+        for _ in 0..3 {
+            ask(Urgency::Sweep).await.expect("in the end");
+        }
+        Instant::now()
+    };
+    let started = Instant::now();
+    let (down, _) = tokio::join!(down, sweeps);
+    assert!(
+        down - started < Duration::from_millis(400),
+        "one call's time"
+    );
 }
 
 #[tokio::test]

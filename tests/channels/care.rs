@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::Method;
 use onepool::{
-    catalog::Quarantined,
+    catalog::{PullState, Quarantined},
     channel::{ItemId, LineState, OrderLine, wake::SyncWake},
     clock,
     stock::{Granted, Source},
@@ -234,8 +235,12 @@ async fn a_cancellation_that_fails_holds_up_no_line_and_no_page() {
     mall.buy("smartstore", 2).await.expect("it is there");
     mall.pass(Duration::from_secs(300)).await;
     let before = clock::now();
-    mall.pull("smartstore").await;
+    for _ in 0..3 {
+        mall.pull("smartstore").await;
+    }
     assert_eq!(state_of(2), LineState::Confirmed, "behind it");
+    let circuit = mall.pull.circuits.of("smartstore").await.expect("answers");
+    assert_eq!(circuit.failures, 0, "the pull is well");
     let state = mall.shop.catalog.pull_state("smartstore").await;
     let cursor = state.expect("answers").cursor.expect("it was pulled");
     assert!(cursor >= before, "it is pulled up to {cursor}");
@@ -243,6 +248,94 @@ async fn a_cancellation_that_fails_holds_up_no_line_and_no_page() {
     mall.rest(false).await;
     assert_eq!(in_mind(&mall, "smartstore").await, 0);
     assert_eq!(state_of(4), LineState::Cancelled);
+}
+
+#[tokio::test]
+async fn a_cancellation_that_is_refused_is_a_persons_and_its_line_is_confirmed() {
+    let mall = uncancellable("coupang").await;
+    mall.calm("coupang").await;
+    let refused = json!({ "on": "cancel", "kind": "garbage_before_commit", "status": 400, "probability": 1.0,
+        "contentType": "application/json", "body": r#"{"code":400,"message":"no"}"# });
+    mall.fault("coupang", refused).await;
+    mall.pull("coupang").await;
+    let lines = mall.shop.dynamodb.lines("coupang");
+    assert!(lines.iter().all(|line| line.state == LineState::Confirmed));
+    assert_eq!(in_mind(&mall, "coupang").await, 0);
+    mall.pass(Duration::from_secs(600)).await;
+    mall.pull("coupang").await;
+    let asked = mall.requests("coupang", "cancel").await;
+    assert_eq!(asked.len(), 1, "it is asked once");
+}
+
+#[tokio::test]
+async fn a_page_that_is_known_no_more_is_gone_through_again_from_its_window() {
+    let mall = Mall::open(50, shared()).await;
+    for channel in CHANNELS {
+        let state = mall.shop.catalog.pull_state(channel).await;
+        let state = state.expect("answers");
+        let now = clock::now();
+        let under_way = PullState {
+            from: state.cursor,
+            to: Some(now),
+            page: Some("no page of theirs".to_owned()),
+            ..state
+        };
+        let put = mall.shop.catalog.put_pull_state(channel, under_way).await;
+        assert!(put.expect("answers").is_some());
+        mall.buy(channel, 1).await.expect("it is there");
+    }
+    for channel in CHANNELS {
+        mall.pull(channel).await;
+    }
+    mall.pass(Duration::from_secs(60)).await;
+    for channel in CHANNELS {
+        mall.pull(channel).await;
+    }
+    assert_eq!(mall.unsold(&Source::Pool).await, 46);
+}
+
+#[tokio::test]
+async fn however_often_it_sells_a_channel_is_pulled_again_once() {
+    let mall = Mall::open(50, shared()).await;
+    drop(mall.due());
+    for _ in 0..4 {
+        mall.buy("coupang", 1).await.expect("it is there");
+        mall.pull("coupang").await;
+    }
+    let wakes = mall.shop.wire.take_delayed("pulls");
+    assert_eq!(wakes.len(), 1, "{wakes:?}");
+    assert!(wakes[0].1 >= 60, "{wakes:?}");
+}
+
+#[tokio::test]
+async fn a_listing_that_goes_on_failing_is_told_of() {
+    let mut mall = Mall::open(50, shared()).await;
+    let mut pager = Pager::of(&mut mall).await;
+    let down = json!({ "on": "inventory", "kind": "error_before_commit", "status": 503, "probability": 1.0 });
+    mall.fault("coupang", down).await;
+    mall.stock(1).await;
+    for _ in 0..11 {
+        mall.deliver().await;
+        mall.pass(Duration::from_secs(301)).await;
+        mall.push.handle(SyncWake::Tick).await.expect("ticks");
+    }
+    let told = pager.told();
+    let stuck = told.iter().find(|alert| alert.contains("계속 실패"));
+    assert!(stuck.is_some_and(|alert| alert.contains("mug")), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_holds_up_no_pull() {
+    let mall = Mall::open(50, shared()).await;
+    let aws = mall.shop.wire.aws();
+    let put = aws.dynamodb().await.put_item().table_name("catalog");
+    let put = put
+        .item("pk", AttributeValue::S("channel#coupang".to_owned()))
+        .item("sk", AttributeValue::S("quarantine#1".to_owned()));
+    put.send().await.expect("is put");
+    mall.buy("coupang", 1).await.expect("it is there");
+    mall.pull("coupang").await;
+    assert_eq!(mall.unsold(&Source::Pool).await, 49);
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use axum::http::Method;
 use onepool::{
-    channel::quota::{Quota, Seen},
+    channel::{
+        quota::{Quota, Seen},
+        wake::SyncWake,
+    },
     clock,
     stock::Source,
 };
@@ -18,8 +21,9 @@ fn shared() -> Value {
 }
 
 async fn circuit(mall: &Mall, channel: &str) -> &'static str {
-    let circuit = mall.push.circuits.of(channel).await;
-    circuit.expect("answers").word(clock::now())
+    let pulls = mall.pull.circuits.of(channel).await.expect("answers");
+    let pushes = mall.push.circuits.of(channel).await.expect("answers");
+    pulls.worse(pushes).word(clock::now())
 }
 
 #[tokio::test]
@@ -41,6 +45,32 @@ async fn a_channel_that_does_not_answer_is_left_alone_for_a_while() {
     mall.pull("coupang").await;
     let channels = mall.admin(Method::GET, "/channels", Value::Null).await;
     assert_eq!(channels["channels"][1]["circuit"], "closed", "{channels}");
+}
+
+#[tokio::test]
+async fn orders_that_do_not_come_keep_no_number_waiting_and_numbers_that_go_do_not_hide_it() {
+    let mut mall = Mall::open(50, shared()).await;
+    let mut pager = Pager::of_pulls(&mut mall).await;
+    let down = json!({ "on": "ordersheets", "kind": "error_before_commit", "status": 503, "probability": 1.0 });
+    mall.fault("coupang", down).await;
+    for left in [51, 52, 53] {
+        mall.pull("coupang").await;
+        mall.stock(1).await;
+        mall.push.handle(SyncWake::Moved).await.expect("looks");
+        let channel = "coupang".to_owned();
+        let wake = SyncWake::Push { channel };
+        mall.push.handle(wake).await.expect("pushes");
+        assert_eq!(mall.shows("coupang").await, left);
+    }
+    let told = pager.told();
+    assert!(
+        told.iter().any(|alert| alert.contains("응답하지")),
+        "{told:?}"
+    );
+    assert_eq!(circuit(&mall, "coupang").await, "open", "of its pulls");
+    mall.stock(1).await;
+    mall.deliver().await;
+    assert_eq!(mall.shows("coupang").await, 54);
 }
 
 /// A day of Coupang's calls is used up for so long.

@@ -410,11 +410,11 @@ async fn what_a_run_does_not_get_to_the_next_one_tries_again() {
     let product = json!({ "name": "머그", "list_price": 12_900 });
     mall.admin(Method::PUT, "/products/mug", product).await;
     mall.stock(10).await;
-    mall.create_item("coupang", 10).await;
-    mall.buy("coupang", 4).await.expect("it is there");
-    leave_behind(&mall, "coupang").await;
+    mall.create_item("smartstore", 10).await;
+    mall.buy("smartstore", 4).await.expect("it is there");
+    leave_behind(&mall, "smartstore").await;
     let catalog = &mall.shop.catalog;
-    // Keys of Coupang are numbers.
+    // Keys of SmartStore are numbers. Coupang, around midnight, is asked for whole days.
     for number in 0..1_050 {
         let entry = Quarantined {
             key: format!("#{number:04}"),
@@ -424,18 +424,23 @@ async fn what_a_run_does_not_get_to_the_next_one_tries_again() {
             line: None,
             version: 0,
         };
-        assert!(catalog.quarantine("coupang", &entry).await.expect("keeps"));
+        assert!(
+            catalog
+                .quarantine("smartstore", &entry)
+                .await
+                .expect("keeps")
+        );
     }
-    mall.list("coupang", shared(), 12_900, "list").await;
-    mall.pull("coupang").await;
+    mall.list("smartstore", shared(), 12_900, "list").await;
+    mall.pull("smartstore").await;
     assert_eq!(
         mall.unsold(&Source::Pool).await,
         10,
         "it has tried a thousand"
     );
-    mall.pull("coupang").await;
+    mall.pull("smartstore").await;
     assert_eq!(mall.unsold(&Source::Pool).await, 6);
-    let state = catalog.pull_state("coupang").await.expect("answers");
+    let state = catalog.pull_state("smartstore").await.expect("answers");
     assert_eq!(state.tried_up_to, None, "the next begins anew");
 }
 

@@ -190,6 +190,19 @@ async fn a_look_waits_for_calls_to_spare_and_one_that_died_is_begun_anew() {
 }
 
 #[tokio::test]
+async fn what_a_look_found_is_news_for_a_while() {
+    let mall = mall().await;
+    let path = "/channels/coupang/resync?dry_run=true";
+    mall.admin(Method::POST, path, Value::Null).await;
+    mall.deliver().await;
+    mall.edit("coupang", 60).await;
+    mall.pass(Duration::from_secs(601)).await;
+    let (first, second) = dry_runs(&mall, "coupang").await;
+    assert_eq!(first["complete"], false, "it looks anew: {first}");
+    assert_eq!(second["differences"][0]["shown"], 60, "{second}");
+}
+
+#[tokio::test]
 async fn more_listings_than_an_answer_compares_are_gone_on_with() {
     let mall = Mall::empty().await;
     let catalog = &mall.shop.catalog;

@@ -139,7 +139,7 @@ async fn a_sweep_without_calls_to_spare_comes_again_and_opens_no_circuit() {
     mall.does("smartstore", "faults", json!({ "faults": [rule] }))
         .await;
     sweep(&mall, "smartstore").await;
-    let circuit = mall.push.circuits.of("smartstore").await.expect("answers");
+    let circuit = mall.pull.circuits.of("smartstore").await.expect("answers");
     assert_eq!(circuit.word(clock::now()), "closed");
     assert_eq!(
         mall.shop.wire.take_messages("pulls"),

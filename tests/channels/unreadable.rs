@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use crate::{alerts::Pager, mall::Mall};
 
-const LISTS: [(&str, &str); 4] = [
-    ("smartstore", "feed"),
-    ("coupang", "ordersheets"),
-    ("elevenst", "complete"),
-    ("ownstore", "orders"),
+/// What each marketplace calls its order list, and one that is well-formed and none.
+const LISTS: [(&str, &str, &str); 4] = [
+    ("smartstore", "feed", r#"{"data":5}"#),
+    ("coupang", "ordersheets", r#"{"code":200,"data":5}"#),
+    ("elevenst", "complete", "<list/>"),
+    ("ownstore", "orders", r#"{"orders":5}"#),
 ];
 const PAGE: &str = "<html><body><h1>Under maintenance</h1></body></html>";
 /// What a pull tries before its channel is left alone.
@@ -33,7 +34,7 @@ async fn kept(mall: &Mall, channel: &str) -> Vec<String> {
 async fn a_page_that_cannot_be_read_is_kept_and_told_of_until_it_can_be() {
     let mut mall = Mall::open(50, json!({ "mode": "shared" })).await;
     let mut left = 50;
-    for (channel, list) in LISTS {
+    for (channel, list, _) in LISTS {
         let mut pager = Pager::of_pulls(&mut mall).await;
         mall.fault(channel, garbage(list)).await;
         mall.buy(channel, 2).await.expect("it is there");
@@ -65,6 +66,33 @@ async fn a_page_that_cannot_be_read_is_kept_and_told_of_until_it_can_be() {
         assert_eq!(mall.unsold(&Source::Pool).await, left, "{channel}");
         assert!(kept(&mall, channel).await.is_empty(), "{channel}");
     }
+}
+
+#[tokio::test]
+async fn so_is_one_of_another_shape() {
+    let mall = Mall::open(50, json!({ "mode": "shared" })).await;
+    for (channel, list, page) in LISTS {
+        let mut rule = garbage(list);
+        rule["body"] = json!(page);
+        mall.fault(channel, rule).await;
+        mall.pull(channel).await;
+        let kept = kept(&mall, channel).await;
+        let [kept] = kept.as_slice() else {
+            panic!("{channel}: {kept:?}");
+        };
+        // At Coupang what is kept is what stands where the list has to.
+        assert!(page.contains(kept.as_str()), "{channel}: {kept}");
+    }
+    // Neither is what says nothing at all an empty list.
+    mall.calm("coupang").await;
+    mall.pass(OPEN).await;
+    let mut rule = garbage("ordersheets");
+    rule["body"] = json!("{}");
+    mall.fault("coupang", rule).await;
+    mall.pull("coupang").await;
+    let state = mall.shop.catalog.pull_state("coupang").await;
+    let error = state.expect("answers").error.expect("it was not read");
+    assert!(error.contains("unreadable"), "{error}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use onepool::{
         Ports,
         alert::Alerts,
         backlog::Backlog,
-        circuit::Circuits,
+        circuit::{Circuits, Side},
         desk::Desk,
         governor::Governor,
         look::Looks,
@@ -269,7 +269,8 @@ impl Shop {
                 catalog: self.catalog.clone(),
                 fence: self.fence.clone(),
                 backlog: Backlog::new(connection.clone(), self.keys.clone()),
-                circuits: Circuits::new(connection.clone(), self.keys.clone()),
+                circuits: [Side::Pull, Side::Push]
+                    .map(|side| Circuits::new(connection.clone(), self.keys.clone(), side)),
                 pulls: Queue::new(self.aws.clone(), PULLS.into()),
                 looks: Looks::new(connection, self.keys.clone()),
                 // Who looks is the test's own hand.
@@ -285,7 +286,7 @@ impl Shop {
     pub fn shrink(&self, patience: Duration) -> Shrink {
         Shrink {
             channels: CHANNELS.map(str::to_owned).to_vec(),
-            circuits: Circuits::new(self.redis.connection(), self.keys.clone()),
+            circuits: Circuits::new(self.redis.connection(), self.keys.clone(), Side::Push),
             patience,
         }
     }
@@ -354,7 +355,7 @@ impl Shop {
             ports,
             catalog: self.catalog.clone(),
             fence: self.fence.clone(),
-            circuits: Circuits::new(redis.clone(), keys.clone()),
+            circuits: Circuits::new(redis.clone(), keys.clone(), Side::Pull),
             pulls: Queue::new(self.aws.clone(), PULLS.into()),
             alerts: Alerts::new(redis.clone(), keys.clone(), None),
             cancels_oversold: false,
@@ -373,7 +374,7 @@ impl Shop {
             ledger: self.ledger.clone(),
             backlog: Backlog::new(redis.clone(), keys.clone()),
             looks: Looks::new(redis.clone(), keys.clone()),
-            circuits: Circuits::new(redis.clone(), keys.clone()),
+            circuits: Circuits::new(redis.clone(), keys.clone(), Side::Push),
             wakes: self.fence.channels.clone(),
             pulls: Queue::new(self.aws.clone(), PULLS.into()),
             alerts: Alerts::new(redis, keys, None),

@@ -74,19 +74,20 @@ impl<'a> Mall<'a> {
         }
     }
 
-    /// Waits until a dry run finds these differences, each with what it should show and what it was seen to.
+    /// Waits until a dry run has looked and finds these differences, each with what it should show and what it does.
     async fn differences(&self, channel: &str, wanted: &Value) {
         let path = format!("/channels/{channel}/resync?dry_run=true");
         wait_for(&format!("{wanted} at {channel}"), async || {
             let found = self.operator(Method::POST, &path).await;
-            let whole = (&found["dry_run"], &found["compared"], &found["complete"]);
-            assert_eq!(whole, (&json!(true), &json!(1), &json!(true)), "{found}");
+            let compared = (&found["dry_run"], &found["compared"]);
+            assert_eq!(compared, (&json!(true), &json!(1)), "{found}");
+            let is_looked = found["complete"] == true && found["looked_at"] == 1;
             let differences = found["differences"].as_array().expect("a list");
             let seen: Vec<_> = differences
                 .iter()
                 .map(|found| json!([found["product_id"], found["units"], found["shown"]]))
                 .collect();
-            (json!(seen) == *wanted).then_some(())
+            (is_looked && json!(seen) == *wanted).then_some(())
         })
         .await;
     }
@@ -229,6 +230,9 @@ async fn what_differs_is_found_and_put_right(mall: &Mall<'_>) {
     let edit = mall.stack.http.put(url).header("openapikey", ELEVENST_KEY);
     edit.body(by_hand).send().await.expect("the fake answers");
     assert_eq!(mall.shows("elevenst").await, 70, "somebody wrote it");
+    let edited = json!([[mall.product, after, 70]]);
+    mall.differences("elevenst", &edited).await;
+    assert_eq!(mall.shows("elevenst").await, 70, "a dry run only looks");
     let resync = "/channels/elevenst/resync";
     let answer = mall.operator(Method::POST, resync).await;
     assert_eq!(

@@ -124,8 +124,10 @@ fn every_function_folder_is_deployed_under_its_name() {
             function["Properties"]["CodeUri"],
             format!("target/lambda/{folder}/").as_str()
         );
+        // A pull that is slow writes down how far it came.
+        let longest = if folder == "channel-poll" { 90 } else { 60 };
         assert!(
-            number(&function["Properties"]["Timeout"]) <= 60,
+            number(&function["Properties"]["Timeout"]) <= longest,
             "{folder} may hang"
         );
         folders.push(camel_case(&folder));

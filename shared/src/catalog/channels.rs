@@ -679,8 +679,15 @@ impl Catalog {
             .and_then(|key| key.get("sk")?.as_s().ok()?.strip_prefix(what))
             .map(str::to_owned);
         let items = answer.items.unwrap_or_default();
-        let found: Result<Vec<T>, Error> = items.into_iter().map(read).collect();
-        Ok((found?, next))
+        let found = items.into_iter().filter_map(|item| {
+            // One that cannot be read holds up none of the others; it stays for who finds out why.
+            read(item)
+                .inspect_err(
+                    |error| tracing::error!(channel, what, %error, "an entry is passed over"),
+                )
+                .ok()
+        });
+        Ok((found.collect(), next))
     }
 
     async fn remove(&self, place: Item) -> Result<(), Error> {

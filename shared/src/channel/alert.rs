@@ -1,14 +1,23 @@
 //! Alerts: what a person has to do, told once in a while and not once a second: as a metric that an alarm watches, and to a webhook
 //! that speaks Slack's format.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use metrics::counter;
 use reqwest::Client;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::{config::Secret, connection::Redis, id, keys::Keys};
+use crate::{
+    clock::{self, Timestamp},
+    config::Secret,
+    connection::Redis,
+    id,
+    keys::Keys,
+};
 
 /// How long the same alert is not told again.
 const QUIET: Duration = Duration::from_secs(3_600);
@@ -16,6 +25,8 @@ const QUIET: Duration = Duration::from_secs(3_600);
 const QUIET_DAY: Duration = Duration::from_secs(24 * 3_600);
 /// A webhook that does not answer does not hold up the work.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// And one that failed is not asked again for so long.
+const AWAY: Duration = Duration::from_secs(30);
 
 /// Something a person has to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +65,13 @@ pub enum Alert {
         /// The product.
         product: String,
         /// What the channel said.
+        cause: String,
+    },
+    /// A listing fails again and again, and shows an old number.
+    Stuck {
+        /// The product.
+        product: String,
+        /// What the channel said last.
         cause: String,
     },
     /// A price is refused for good; the units of its listing are still shown.
@@ -115,6 +133,7 @@ impl Alert {
             Self::Away { .. } => "away",
             Self::Unreadable { .. } => "unreadable",
             Self::Refused { .. } => "refused",
+            Self::Stuck { .. } => "stuck",
             Self::PriceRefused { .. } => "price_refused",
             Self::CancelAsked { .. } => "cancel_asked",
             Self::Unlisted { .. } => "unlisted",
@@ -131,9 +150,10 @@ impl Alert {
             Self::Credentials { .. } => "credentials",
             Self::Expiring { .. } => "expiry",
             Self::Away { .. } | Self::Unreadable { .. } => "away",
-            Self::Refused { .. } | Self::PriceRefused { .. } | Self::BelowFloor { .. } => {
-                "listings"
-            }
+            Self::Refused { .. }
+            | Self::Stuck { .. }
+            | Self::PriceRefused { .. }
+            | Self::BelowFloor { .. } => "listings",
             Self::CancelAsked { .. }
             | Self::Unlisted { .. }
             | Self::Quarantined { .. }
@@ -150,6 +170,7 @@ impl Alert {
             | Self::Away { .. }
             | Self::Unreadable { .. }
             | Self::Refused { .. }
+            | Self::Stuck { .. }
             | Self::PriceRefused { .. }
             | Self::CancelAsked { .. }
             | Self::Unlisted { .. }
@@ -184,6 +205,9 @@ impl Alert {
             ),
             Self::Refused { product, cause } => format!(
                 "[{channel}] 상품 {product}의 재고·가격을 채널이 거절했습니다 ({cause}). 상품 연결 정보(상품번호, 옵션번호)와 판매 상태를 확인한 뒤 다시 저장해 주세요."
+            ),
+            Self::Stuck { product, cause } => format!(
+                "[{channel}] 상품 {product}의 재고·가격 연동이 계속 실패하고 있습니다 ({cause}). 자동으로 다시 시도하지만 채널에는 이전 재고가 표시됩니다. 채널 관리자 화면에서 상품을 확인하고, 필요하면 재고를 직접 맞추거나 판매를 중지해 주세요."
             ),
             Self::PriceRefused {
                 product,
@@ -234,6 +258,8 @@ pub struct Alerts {
     keys: Keys,
     webhook: Option<Secret>,
     client: OnceCell<Client>,
+    /// When the webhook failed last.
+    away: Mutex<Option<Timestamp>>,
 }
 
 impl Alerts {
@@ -245,6 +271,7 @@ impl Alerts {
             keys,
             webhook,
             client: OnceCell::new(),
+            away: Mutex::default(),
         }
     }
 
@@ -257,10 +284,13 @@ impl Alerts {
             .increment(1);
         tracing::error!(channel, alert.kind = alert.kind(), "{text}");
         let Some(webhook) = &self.webhook else { return };
+        if self.is_away() {
+            return;
+        }
         let place = self.keys.alerted(&id::digest(&[channel, &text], 10));
         let mut command = redis::cmd("SET");
         command
-            .arg(place)
+            .arg(&place)
             .arg(1)
             .arg("NX")
             .arg("EX")
@@ -281,6 +311,19 @@ impl Alerts {
             .and_then(reqwest::Response::error_for_status);
         if let Err(error) = answer {
             tracing::warn!(error = %error.without_url(), "the alert webhook did not take an alert");
+            *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::now());
+            // It was not told: the next time it is.
+            let mut commands = redis::pipe();
+            commands.del(&place).ignore();
+            if let Err(error) = self.redis.send::<()>(&commands).await {
+                tracing::warn!(%error, "the same alert is not told for a while");
+            }
         }
+    }
+
+    /// Whether the webhook failed a moment ago: many alerts would wait for it one after another, and hold up who tells them.
+    fn is_away(&self) -> bool {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_some_and(|since| clock::now() < since + AWAY)
     }
 }

@@ -1,5 +1,6 @@
-//! The circuit of a channel: one that fails is left alone for a while, so that it delays nobody and its own recovery is not run
-//! over.
+//! The circuits of a channel: one that fails is left alone for a while, so that it delays nobody and its own recovery is not run
+//! over. Pulls have theirs and pushes theirs: orders that cannot be read are no reason to leave old numbers up, and numbers that are taken
+//! do not say that orders can be read.
 
 use std::time::Duration;
 
@@ -23,11 +24,21 @@ const LEFT_OUT: Duration = Duration::from_secs(90);
 /// How long the record is kept, in milliseconds.
 const MEMORY_MS: i64 = 86_400_000;
 
-/// The circuits of a shop's channels.
+/// Who a circuit is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Orders come.
+    Pull,
+    /// Numbers and prices go.
+    Push,
+}
+
+/// The circuits of a shop's channels, of one side.
 #[derive(Clone)]
 pub struct Circuits {
     redis: Redis,
     keys: Keys,
+    side: Side,
 }
 
 /// What is known of a circuit.
@@ -47,6 +58,16 @@ impl Circuit {
     #[must_use]
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.open_until.is_some_and(|until| until > now)
+    }
+
+    /// Of two circuits of a channel the one that is open for longer.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        if other.open_until > self.open_until {
+            other
+        } else {
+            self
+        }
     }
 
     /// `closed`, `open`, or `half_open`: the next call shows whether the channel is back.
@@ -96,10 +117,17 @@ impl Circuit {
 }
 
 impl Circuits {
-    /// The circuits behind a connection.
+    /// The circuits of a side, behind a connection.
     #[must_use]
-    pub fn new(redis: Redis, keys: Keys) -> Self {
-        Self { redis, keys }
+    pub fn new(redis: Redis, keys: Keys, side: Side) -> Self {
+        Self { redis, keys, side }
+    }
+
+    fn place(&self, channel: &str) -> String {
+        match self.side {
+            Side::Pull => self.keys.pull_circuit(channel),
+            Side::Push => self.keys.push_circuit(channel),
+        }
     }
 
     /// The circuit of a channel.
@@ -109,7 +137,7 @@ impl Circuits {
     pub async fn of(&self, channel: &str) -> Result<Circuit, Error> {
         let mut command = redis::pipe();
         let fields = ["failures", "open_until", "rush_until"];
-        command.hmget(self.keys.circuit(channel), &fields);
+        command.hmget(self.place(channel), &fields);
         let ((failures, open_until, rush_until),): ((Option<u32>, Option<u64>, Option<u64>),) =
             self.redis.send(&command).await?;
         Ok(Circuit {
@@ -152,7 +180,7 @@ impl Circuits {
         if next.is_open(now) && !known.is_open(now) {
             count("channel_circuit_opened", channel, 1);
         }
-        let place = self.keys.circuit(channel);
+        let place = self.place(channel);
         let mut commands = redis::pipe();
         commands.atomic().del(&place).ignore();
         if next != Circuit::default() {

@@ -38,8 +38,8 @@ pub struct Desk {
     pub fence: Fence,
     /// What is to be pushed.
     pub backlog: Backlog,
-    /// Which channels are left alone.
-    pub circuits: Circuits,
+    /// Which channels are left alone by pulls, and by pushes.
+    pub circuits: [Circuits; 2],
     /// How a pull is asked for.
     pub pulls: Queue,
     /// What the channels were seen to show.
@@ -337,7 +337,8 @@ impl Desk {
         for channel in &self.channels {
             let pull = self.catalog.pull_state(channel).await?;
             let push = self.catalog.push_state(channel).await?;
-            let circuit = self.circuits.of(channel).await?;
+            let [pulls, pushes] = &self.circuits;
+            let circuit = pulls.of(channel).await?.worse(pushes.of(channel).await?);
             let sweep = self.catalog.sweep_state(channel).await?;
             let (backlog, _) = self.backlog.waiting(channel, now).await?;
             views.push(ChannelView {

@@ -17,8 +17,10 @@ use crate::{
     keys::Keys,
 };
 
-/// How long what was seen is kept.
+/// How long what was seen is kept, from when something was seen last.
 const MEMORY: Duration = Duration::from_secs(3_600);
+/// For so long the end of a look is news to whoever asks: later it says too little of now.
+const NEWS: Duration = Duration::from_secs(600);
 /// A look that has not gone on for so long has died. One that waits for its quota waits for less.
 const DEAD: Duration = Duration::from_secs(180);
 /// The longest that one waits for its quota.
@@ -39,7 +41,7 @@ pub struct Seen {
     pub on_sale: bool,
     /// Its price, where looking tells it.
     pub price: Option<Price>,
-    /// When.
+    /// When it was asked for.
     pub at: Timestamp,
 }
 
@@ -90,8 +92,9 @@ impl Looks {
         type Known = (Option<u64>, Option<String>, Option<u8>);
         let ((went_on, end, told),): (Known,) = self.redis.send(&command).await?;
         let now = clock::now();
-        let lives = went_on.is_some_and(|at| Timestamp::from_millis(at) + DEAD > now);
-        if told.is_none() && (end.is_some() || lives) {
+        let span = if end.is_some() { NEWS } else { DEAD };
+        let is_new = went_on.is_some_and(|at| Timestamp::from_millis(at) + span > now);
+        if told.is_none() && is_new {
             return Ok(None);
         }
         let number = fastrand::u64(1..);
@@ -176,6 +179,8 @@ impl Looks {
         }
         commands
             .hset(&place, "went_on", clock::now().millis())
+            .ignore()
+            .expire(&place, MEMORY.as_secs().cast_signed())
             .ignore();
         Ok(self.redis.send(&commands).await?)
     }
@@ -281,13 +286,15 @@ impl Push {
         let Some((listing, _)) = offers.on(channel) else {
             return Ok(Ok(None));
         };
+        // What is pushed meanwhile is newer.
+        let at = clock::now();
         let looked = match port.read_item(&listing.item, Urgency::Sweep).await {
             Ok(shown) => Looked::At(Seen {
                 item: listing.item.clone(),
                 units: shown.units,
                 on_sale: shown.on_sale,
                 price: shown.price,
-                at: clock::now(),
+                at,
             }),
             Err(Failure::Refused(cause)) => Looked::Refused(cause),
             Err(failure) => return Ok(Err(failure)),

@@ -21,7 +21,11 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use self::{confirm::Known, import::Brought, quarantine::page_key};
+use self::{
+    confirm::Known,
+    import::Brought,
+    quarantine::{circular, page_key},
+};
 use super::{
     Failure, Marketplace, Page, Ports, Window,
     alert::{Alert, Alerts},
@@ -37,7 +41,7 @@ use crate::{
     queue::Queue,
 };
 
-/// How long one run works; the function has 60 s, and the page that was begun is finished.
+/// How long one run works; the function has 90 s, and the page that was begun is finished.
 const TIME: Duration = Duration::from_secs(20);
 /// How far back the first pull of a channel looks.
 const FIRST_LOOK: Duration = Duration::from_secs(24 * 3_600);
@@ -101,7 +105,7 @@ impl Pull {
         }
         let place = self.turns.keys.pulling(channel);
         if !self.turns.take(&place).await? {
-            return self.pulls.send_after(&wake, TURN_TAKEN).await;
+            return self.put_off(&wake, TURN_TAKEN).await;
         }
         let outcome = self.pull(channel, port).boxed().await;
         self.turns.give_back(&place).await?;
@@ -129,26 +133,28 @@ impl Pull {
                 };
             }
         };
-        if let Some(delay) = again {
-            self.pulls.send_after(&wake, delay).await?;
+        match again {
+            None => Ok(()),
+            // It has not come to its end: whoever comes next goes on with it.
+            Some(Duration::ZERO) => self.pulls.send(&wake).await,
+            Some(delay) => self.put_off(&wake, delay).await,
         }
-        Ok(())
     }
 
-    /// Has a wake come again that cannot be followed now: what it hints at may not wait for the schedule. However many there are,
-    /// one is on its way.
+    /// Has a wake come again later, before its schedule. However many there are, one is on its way, and one that is to come sooner
+    /// overtakes it.
     async fn put_off(&self, wake: &PullWake, span: Duration) -> Result<(), Error> {
         if span > LONGEST_DELAY {
             return Ok(());
         }
         // A queue counts whole seconds, and one that came too early would be put off again.
-        let delay = Duration::from_secs(span.as_secs() + 1);
+        let delay = Duration::from_secs(span.as_secs() + u64::from(span.subsec_nanos() > 0));
         let place = match wake.sweep_days {
             None => self.turns.keys.pull_coming(&wake.channel),
             Some(_) => self.turns.keys.sweep_coming(&wake.channel),
         };
         let now = clock::now();
-        if self.turns.is_coming(&place, now).await? {
+        if self.turns.is_coming(&place, now, now + span).await? {
             return Ok(());
         }
         self.pulls.send_after(wake, delay).await?;
@@ -198,9 +204,20 @@ impl Pull {
                 Ok(page) => page,
                 Err(failure) => {
                     self.keep_unreadable(channel, place, &failure).await?;
+                    if matches!(failure, Failure::Refused(_)) && state.page.is_some() {
+                        // Its name for the page may be good for a while only: the window is gone through again, and lines are known by their key.
+                        let begun = PullState {
+                            page: None,
+                            ..state
+                        };
+                        self.catalog.put_pull_state(channel, begun).await?;
+                    }
                     return Ok(Err(failure));
                 }
             };
+            if next.is_some() && next == state.page {
+                return Ok(Err(circular()));
+            }
             if state.error.is_some() {
                 self.catalog.release_quarantined(channel, &place).await?;
             }
@@ -212,7 +229,11 @@ impl Pull {
             } else {
                 let lines = brought.unconfirmed.iter().chain(&brought.asked);
                 tried.extend(lines.map(|line| line.key.clone()));
-                match self.answer(channel, port, brought).boxed().await? {
+                match self
+                    .answer(channel, port, brought, deadline)
+                    .boxed()
+                    .await?
+                {
                     // What was agreed to is given back by a pull that finds it cancelled.
                     Ok(agreed) => sold |= agreed,
                     // It is kept in mind. What was sold comes first: the pages behind it are pulled all the same.
@@ -279,9 +300,10 @@ impl Pull {
         channel: &str,
         port: &dyn Marketplace,
         brought: Brought,
+        deadline: Instant,
     ) -> Result<Result<bool, Failure>, Error> {
         let confirmed = self
-            .confirm(channel, port, brought.unconfirmed, Known::New)
+            .confirm(channel, port, brought.unconfirmed, Known::New, deadline)
             .await?;
         if let Err(failure) = confirmed {
             for line in &brought.asked {
@@ -289,7 +311,7 @@ impl Pull {
             }
             return Ok(Err(failure));
         }
-        self.hear_requests(channel, port, brought.asked, Known::New)
+        self.hear_requests(channel, port, brought.asked, Known::New, deadline)
             .await
             .map(Ok)
     }

@@ -54,6 +54,8 @@ const LATE: Duration = Duration::from_secs(60);
 /// When a push that failed is tried again, at first; doubled each time.
 const AGAIN: Duration = Duration::from_secs(2);
 const AGAIN_LOG2: u32 = 7;
+/// So many failures in a row of one listing, some ten minutes of them, are a person's.
+const STUCK: u32 = 9;
 
 /// Pushes.
 pub struct Push {
@@ -280,6 +282,7 @@ impl Push {
         let token = format!("{:016x}", fastrand::u64(..));
         let deadline = Instant::now() + TIME;
         let (mut pushed, mut error) = (0_u64, None);
+        let mut put_off: Option<(Urgency, Timestamp)> = None;
         let again = loop {
             let circuit = self.circuits.of(channel).await?;
             if let Some(until) = circuit.open_until.filter(|_| circuit.is_open(clock::now())) {
@@ -297,7 +300,13 @@ impl Push {
             let Some(first) = due.first().map(Due::urgency) else {
                 break None;
             };
-            // A number that goes up waits for those that go down, also for the ones in hand.
+            // A number that goes up waits for those that go down, also for the ones in hand and those that wait for their quota.
+            if let Some((urgency, until)) = put_off
+                && first > urgency
+                && until > clock::now()
+            {
+                break Some(until.since(clock::now()));
+            }
             due.retain(|due| due.urgency() == first);
             if Instant::now() >= deadline {
                 break Some(Duration::ZERO);
@@ -310,7 +319,12 @@ impl Push {
             for outcome in outcomes {
                 match outcome? {
                     Ok(()) => pushed += 1,
-                    Err(failure) => error = Some(failure.to_string()),
+                    Err(failure) => {
+                        if let Failure::Turn { after, .. } = failure {
+                            put_off = Some((first, clock::now() + after.max(AGAIN)));
+                        }
+                        error = Some(failure.to_string());
+                    }
                 }
             }
         };
@@ -388,6 +402,11 @@ impl Push {
         };
         if let Some(failure) = &failure {
             self.note_failure(channel, listing, failure).await?;
+            if failures >= STUCK && !matches!(failure, Failure::Turn { .. }) {
+                let (product, cause) = (due.product.to_string(), failure.to_string());
+                let alert = Alert::Stuck { product, cause };
+                self.alerts.tell(channel, &alert).await;
+            }
         }
         let circuit = self
             .circuits

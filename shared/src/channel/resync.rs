@@ -155,7 +155,8 @@ impl Desk {
                 break;
             }
         }
-        let is_looked = !dry_run || progress == Progress::Done;
+        let is_looked =
+            !dry_run || (progress == Progress::Done && resync.looked_at == resync.compared);
         resync.complete = resync.after.is_none() && is_looked;
         if let Progress::Ended(cause) = progress {
             resync.error = Some(cause);
@@ -214,7 +215,7 @@ impl Desk {
         };
         // What was pushed since says more.
         let seen = seen.filter(|seen| {
-            seen.item == listing.item && state.at.is_none_or(|pushed| pushed <= seen.at)
+            seen.item == listing.item && state.at.is_none_or(|pushed| pushed < seen.at)
         });
         let on_sale = seen.as_ref().map(|seen| seen.on_sale);
         let shown = seen.as_ref().map(|seen| seen.units).or(state.units);

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Failure, Handle, ItemId, OrderLine, Page, Pulled, Window, call::segment, korea,
+        Failure, Handle, ItemId, OrderLine, Page, Pulled, Window,
+        call::{Effect, segment},
+        korea,
         quota::Urgency,
     },
     call::Calls,
@@ -171,10 +173,9 @@ pub(super) async fn page(
         at.offset,
     );
     let reply = calls.get(&path, urgency).await?;
-    let orders = reply["orders"].as_array().ok_or_else(|| Failure::Later {
-        reason: "an answer without orders".to_owned(),
-        after: None,
-    })?;
+    let orders = reply["orders"]
+        .as_array()
+        .ok_or_else(|| Effect::Read.unreadable("an answer without orders", &reply.to_string()))?;
     let next = at.next(window, orders.len() == LIMIT)?;
     let lines = orders
         .iter()

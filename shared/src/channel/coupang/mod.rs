@@ -40,7 +40,7 @@ use self::{
 use super::{
     CancelReason, CancelWrite, Confirmation, Credentials, Failure, Handle, ItemId, Limits,
     LineState, Marketplace, Page, Price, Pulled, SetupError, Shown, StockWrite, Window,
-    call::{Caller, Setup, segment},
+    call::{Caller, Effect, Setup, segment},
     korea,
     lenient::{brief, optional_text, text},
     quota::Urgency,
@@ -668,7 +668,8 @@ fn rows(data: &Value) -> Result<&[Value], Failure> {
         Value::Array(rows) => Ok(rows),
         Value::Null => Ok(&[]),
         Value::Object(_) | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            Err(later("the list cannot be read"))
+            let reason = "the list cannot be read";
+            Err(Effect::Read.unreadable(reason, &data.to_string()))
         }
     }
 }

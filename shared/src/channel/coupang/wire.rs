@@ -97,6 +97,11 @@ impl Coupang {
             return Err(refusal(&answer, call.effect));
         }
         let envelope = answer.json::<Envelope>(call.effect)?;
+        if envelope.code.is_none() && envelope.data.is_null() {
+            let text = String::from_utf8_lossy(&answer.body);
+            let reason = "an envelope with neither code nor data";
+            return Err(call.effect.unreadable(reason, &text));
+        }
         match envelope.code.as_deref() {
             Some("200" | "SUCCESS" | "OK") | None => Ok(envelope),
             // Partly done is for who asked to sort out.

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, future::BoxFuture};
 use reqwest::Method;
+use tokio::time::Instant;
 
 use self::{
     call::Calls,
@@ -40,6 +41,8 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(7 * 24 * 3_600 - 300);
 const OVERLAP: Duration = Duration::from_secs(1_800);
 /// Lines are confirmed one by one: so many calls fit into one turn.
 const CONFIRM_BATCH: usize = 20;
+/// And not longer than this, if it is slow: what is done is to be written down before the caller's time is over.
+const CONFIRM_TIME: Duration = Duration::from_secs(20);
 /// Not published for the API; the seller office takes prices in steps of ten won.
 const PRICE_STEP: u64 = 10;
 /// Not published; far more than anyone has.
@@ -68,8 +71,14 @@ pub(super) fn open(setup: Setup) -> Result<Box<dyn Marketplace>, SetupError> {
 
 impl ElevenSt {
     async fn confirm_all(&self, lines: &[Handle]) -> Result<Vec<Confirmation>, Failure> {
+        let deadline = Instant::now() + CONFIRM_TIME;
         let mut answers = Vec::with_capacity(lines.len());
         for line in lines {
+            if Instant::now() >= deadline {
+                let later = "no time was left for it".to_owned();
+                answers.resize(lines.len(), Confirmation::Later(later));
+                break;
+            }
             match self.confirm_one(line).await {
                 Ok(answer) => answers.push(answer),
                 // Nothing is lost by asking again for all; and who asks learns why.

@@ -77,9 +77,9 @@ impl Pull {
             }
             tried.extend(keys);
             let confirmed = self
-                .confirm(channel, port, waiting, Known::KeptInMind)
+                .confirm(channel, port, waiting, Known::KeptInMind, deadline)
                 .await?;
-            self.hear_requests(channel, port, asked, Known::KeptInMind)
+            self.hear_requests(channel, port, asked, Known::KeptInMind, deadline)
                 .await?;
             if let Err(failure) = confirmed {
                 return Ok(Err(failure));
@@ -99,18 +99,70 @@ impl Pull {
         self.catalog.remove_unconfirmed(channel, &line.key).await
     }
 
-    /// Confirms lines to their channel, and then cancels what of them is not there, if the shop wants that. Those that cannot be now
-    /// are kept in mind: a cancellation that is always refused its answer holds up no confirmation.
+    /// Confirms lines to their channel, and cancels what of them is not there, if the shop wants that: until the channel says that it
+    /// is cancelled the line is kept in mind, and then its rest is confirmed. So is what cannot be told now; a cancellation that
+    /// fails holds up no confirmation, and is no failure of the pull. One that is refused is a person's, who was told that the line is
+    /// oversold: it is confirmed like any other.
+    ///
+    /// # Errors
+    /// The channel takes no confirmation now.
     pub(super) async fn confirm(
         &self,
         channel: &str,
         port: &dyn Marketplace,
         lines: Vec<LineRecord>,
         known: Known,
+        deadline: Instant,
     ) -> Result<Result<(), Failure>, Error> {
         let (oversold, lines): (Vec<_>, Vec<_>) = lines
             .into_iter()
             .partition(|line| self.cancels_oversold && line.oversold > line.cancelled);
+        let confirmed = self.confirm_all(channel, port, &lines, known).await?;
+        if let Err(failure) = confirmed {
+            for line in &oversold {
+                self.keep_in_mind(channel, line).await?;
+            }
+            return Ok(Err(failure));
+        }
+        let (mut failures, mut refused) = (0, Vec::new());
+        for line in oversold {
+            if failures == MOST_FAILURES || Instant::now() >= deadline {
+                self.keep_in_mind(channel, &line).await?;
+                continue;
+            }
+            let write = CancelWrite {
+                handle: line.handle.clone(),
+                units: line.oversold,
+                reason: CancelReason::SoldOut,
+            };
+            match port.cancel(&write).await {
+                Ok(()) => self.keep_in_mind(channel, &line).await?,
+                Err(Failure::Refused(cause)) => {
+                    tracing::error!(
+                        channel,
+                        line.key,
+                        cause,
+                        "an oversold line was not cancelled"
+                    );
+                    refused.push(line);
+                }
+                Err(failure) => {
+                    tracing::warn!(channel, line.key, %failure, "an oversold line is to be cancelled later");
+                    failures += 1;
+                    self.keep_in_mind(channel, &line).await?;
+                }
+            }
+        }
+        self.confirm_all(channel, port, &refused, known).await
+    }
+
+    async fn confirm_all(
+        &self,
+        channel: &str,
+        port: &dyn Marketplace,
+        lines: &[LineRecord],
+        known: Known,
+    ) -> Result<Result<(), Failure>, Error> {
         let batch = port.limits().confirm_batch.max(1);
         let mut chunks = lines.chunks(batch);
         while let Some(chunk) = chunks.next() {
@@ -118,7 +170,7 @@ impl Pull {
             let answers = match port.confirm(&handles).await {
                 Ok(answers) => answers,
                 Err(failure) => {
-                    for line in chunk.iter().chain(chunks.flatten()).chain(&oversold) {
+                    for line in chunk.iter().chain(chunks.flatten()) {
                         self.keep_in_mind(channel, line).await?;
                     }
                     return Ok(Err(failure));
@@ -128,15 +180,7 @@ impl Pull {
                 self.confirmed(channel, line, answer, known).await?;
             }
         }
-        let mut failures = Vec::new();
-        for line in &oversold {
-            if failures.len() == MOST_FAILURES {
-                self.keep_in_mind(channel, line).await?;
-            } else if let Err(failure) = self.cancel(channel, port, line, known).await? {
-                failures.push(failure);
-            }
-        }
-        Ok(failures.pop().map_or(Ok(()), Err))
+        Ok(Ok(()))
     }
 
     pub(super) async fn confirmed(
@@ -192,44 +236,5 @@ impl Pull {
             .buffer_unordered(TOGETHER)
             .try_collect()
             .await
-    }
-
-    /// Cancels what of a line is not there. The units are given back when the channel says that it is cancelled, and then the
-    /// rest is confirmed: until then it is kept in mind.
-    pub(super) async fn cancel(
-        &self,
-        channel: &str,
-        port: &dyn Marketplace,
-        line: &LineRecord,
-        known: Known,
-    ) -> Result<Result<(), Failure>, Error> {
-        let write = CancelWrite {
-            handle: line.handle.clone(),
-            units: line.oversold,
-            reason: CancelReason::SoldOut,
-        };
-        match port.cancel(&write).await {
-            Ok(()) => {
-                self.keep_in_mind(channel, line).await?;
-                Ok(Ok(()))
-            }
-            // A person was told that it is oversold, and does it.
-            Err(Failure::Refused(cause)) => {
-                tracing::error!(
-                    channel,
-                    line.key,
-                    cause,
-                    "an oversold line was not cancelled"
-                );
-                if known == Known::KeptInMind {
-                    self.catalog.remove_unconfirmed(channel, &line.key).await?;
-                }
-                Ok(Ok(()))
-            }
-            Err(failure) => {
-                self.keep_in_mind(channel, line).await?;
-                Ok(Err(failure))
-            }
-        }
     }
 }

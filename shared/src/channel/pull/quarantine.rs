@@ -146,6 +146,14 @@ impl Pull {
     }
 }
 
+/// What a marketplace did whose next page is the one that was asked for.
+pub(super) fn circular() -> Failure {
+    Failure::Later {
+        reason: "a page that leads to itself".to_owned(),
+        after: None,
+    }
+}
+
 /// A page behind a cursor: the same as long as nothing behind it was pulled.
 pub(super) fn page_key(list: &str, cursor: Option<Timestamp>, page: Option<&str>) -> String {
     let cursor = cursor.map_or_else(String::new, |at| at.to_string());

@@ -5,6 +5,7 @@
 //! request that cannot be answered now is kept in mind, and holds up nothing else of its channel.
 
 use metrics::counter;
+use tokio::time::Instant;
 
 use super::{
     Pull,
@@ -24,10 +25,11 @@ impl Pull {
         port: &dyn Marketplace,
         lines: Vec<LineRecord>,
         known: Known,
+        deadline: Instant,
     ) -> Result<bool, Error> {
         let (mut agreed, mut failures) = (false, 0);
         for line in lines {
-            if failures == MOST_FAILURES {
+            if failures == MOST_FAILURES || Instant::now() >= deadline {
                 self.keep_in_mind(channel, &line).await?;
                 continue;
             }

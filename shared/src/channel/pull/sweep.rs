@@ -10,7 +10,10 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::{Pull, TIME, quarantine::page_key};
+use super::{
+    Pull, TIME,
+    quarantine::{circular, page_key},
+};
 use crate::{
     catalog::SweepState,
     channel::{Failure, Marketplace, Page, Window, wake::PullWake},
@@ -70,15 +73,28 @@ impl Pull {
                 Ok(page) => page,
                 Err(failure) => {
                     self.keep_unreadable(channel, place, &failure).await?;
+                    if matches!(failure, Failure::Refused(_)) && state.page.is_some() {
+                        let begun = SweepState {
+                            page: None,
+                            ..state
+                        };
+                        self.catalog.put_sweep_state(channel, begun).await?;
+                    }
                     return Ok(Err(failure));
                 }
             };
+            if next.is_some() && next == state.page {
+                return Ok(Err(circular()));
+            }
             if state.error.is_some() {
                 self.catalog.release_quarantined(channel, &place).await?;
             }
             let brought = self.import(channel, lines).boxed().await?;
             // What cannot be answered now is kept in mind for the next pull.
-            let answered = self.answer(channel, port, brought).boxed().await?;
+            let answered = self
+                .answer(channel, port, brought, deadline)
+                .boxed()
+                .await?;
             let is_over = next.is_none() && window.to >= until;
             let next = if is_over {
                 SweepState {

@@ -6,7 +6,7 @@ use super::LONGEST_DELAY;
 use crate::{clock::Timestamp, connection::Redis, error::Error, keys::Keys};
 
 /// How long a run has its channel, should it die.
-const LEASE: Duration = Duration::from_secs(75);
+const LEASE: Duration = Duration::from_secs(105);
 
 /// One pull of a channel at a time, and one sweep.
 #[derive(Clone)]
@@ -42,12 +42,17 @@ impl Turns {
         Ok(self.redis.send(&commands).await?)
     }
 
-    /// Whether a wake that was put off is on its way, and comes at this time or later.
-    pub(super) async fn is_coming(&self, place: &str, now: Timestamp) -> Result<bool, Error> {
+    /// Whether a wake that was put off is on its way, and comes in time.
+    pub(super) async fn is_coming(
+        &self,
+        place: &str,
+        now: Timestamp,
+        in_time: Timestamp,
+    ) -> Result<bool, Error> {
         let mut commands = redis::pipe();
         commands.get(place);
         let (at,): (Option<u64>,) = self.redis.send(&commands).await?;
-        Ok(at.is_some_and(|at| at > now.millis()))
+        Ok(at.is_some_and(|at| (now.millis() + 1..=in_time.millis()).contains(&at)))
     }
 
     pub(super) async fn comes(&self, place: &str, at: Timestamp) -> Result<(), Error> {

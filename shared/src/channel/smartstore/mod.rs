@@ -39,7 +39,7 @@ use self::{
 use super::{
     CancelReason, CancelWrite, Confirmation, Credentials, Failure, Handle, ItemId, Limits,
     LineState, Marketplace, Page, SetupError, Shown, StockWrite, Window,
-    call::{Caller, Setup, segment},
+    call::{Caller, Effect, Setup, segment},
     korea,
     lenient::{brief, text},
     quota::Urgency,
@@ -184,7 +184,7 @@ impl SmartStore {
         let answer = self.call(&LAST_CHANGED, &path, None, urgency).await?;
         let feed = match answer.get("data") {
             Some(data) if !data.is_null() => {
-                Feed::deserialize(data).map_err(|_| cannot_be_read("the feed"))?
+                Feed::deserialize(data).map_err(|_| cannot_be_read("the feed", &answer))?
             }
             Some(_) | None => Feed::default(),
         };
@@ -239,7 +239,7 @@ impl SmartStore {
         let answer = self.call(&LIST, &path, None, Urgency::Sweep).await?;
         let listed = match answer.get("data") {
             Some(data) if !data.is_null() => {
-                Listed::deserialize(data).map_err(|_| cannot_be_read("the list"))?
+                Listed::deserialize(data).map_err(|_| cannot_be_read("the list", &answer))?
             }
             Some(_) | None => Listed::default(),
         };
@@ -266,9 +266,9 @@ impl SmartStore {
             let body = json!({ "productOrderIds": lot, "quantityClaimCompatibility": true });
             let path = "/v1/pay-order/seller/product-orders/query";
             match self.call(&DETAILS, path, Some(&body), urgency).await {
-                Ok(mut answer) => match answer.get_mut("data").map(Value::take) {
-                    Some(Value::Array(rows)) => details.extend(rows),
-                    Some(_) | None => return Err(cannot_be_read("the details")),
+                Ok(answer) => match answer.get("data") {
+                    Some(Value::Array(rows)) => details.extend(rows.iter().cloned()),
+                    Some(_) | None => return Err(cannot_be_read("the details", &answer)),
                 },
                 Err(Failure::Refused(reason)) if speaks_of_an_id(&reason) => {
                     if lot.len() > 1 {
@@ -330,7 +330,8 @@ impl SmartStore {
             .map_err(|_| Failure::Refused("an origin product number is a number".to_owned()))?;
         let path = format!("/v2/products/origin-products/{number}");
         let answer = self.call(&PRODUCT, &path, None, urgency).await?;
-        let product = Product::read(&answer).ok_or_else(|| cannot_be_read("the product"))?;
+        let product =
+            Product::read(&answer).ok_or_else(|| cannot_be_read("the product", &answer))?;
         Ok((number, product))
     }
 
@@ -615,8 +616,8 @@ fn speaks_of_an_id(reason: &str) -> bool {
     reason.split(' ').any(|word| NOT_OURS.contains(&word))
 }
 
-fn cannot_be_read(what: &str) -> Failure {
-    later(&format!("{what} cannot be read"))
+fn cannot_be_read(what: &str, answer: &Value) -> Failure {
+    Effect::Read.unreadable(format!("{what} cannot be read"), &answer.to_string())
 }
 
 fn later(reason: &str) -> Failure {
