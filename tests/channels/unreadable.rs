@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use onepool::{channel::wake::PullWake, stock::Source};
+use onepool::{channel::wake::PullWake, clock, stock::Source};
 use serde_json::{Value, json};
 
-use crate::{alerts::Pager, mall::Mall};
+use crate::{alerts::Pager, mall::Mall, stalls::OwnStore};
 
 /// What each marketplace calls its order list, and one that is well-formed and none.
 const LISTS: [(&str, &str, &str); 4] = [
@@ -93,6 +93,29 @@ async fn so_is_one_of_another_shape() {
     let state = mall.shop.catalog.pull_state("coupang").await;
     let error = state.expect("answers").error.expect("it was not read");
     assert!(error.contains("unreadable"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_page_has_that_leads_to_itself_is_counted_and_the_channel_is_told_of() {
+    let mall = Mall::open_with(OwnStore::Plain, 50, json!({ "mode": "shared" })).await;
+    let page = |lines: Value, times: u64| {
+        let body = json!({ "lines": lines, "next_cursor": "again" });
+        let mut rule = json!({ "on": "shop_orders", "kind": "garbage_before_commit", "contentType": "application/json" });
+        rule["body"] = json!(body.to_string());
+        rule["times"] = json!(times);
+        rule
+    };
+    let line = json!({
+        "line": "L-1", "order": "O-1", "item": "mug", "quantity": 2,
+        "cancelled": 0, "unit_price": 12_900, "state": "confirmed", "ordered_at": clock::now(),
+    });
+    mall.fault("ownstore", page(json!([]), 1)).await;
+    mall.fault("ownstore", page(json!([line]), 1)).await;
+    mall.pull("ownstore").await;
+    assert_eq!(mall.unsold(&Source::Pool).await, 48);
+    let state = mall.shop.catalog.pull_state("ownstore").await;
+    let error = state.expect("answers").error.expect("it does not end");
+    assert!(error.contains("leads to itself"), "{error}");
 }
 
 #[tokio::test]

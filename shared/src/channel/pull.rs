@@ -215,13 +215,15 @@ impl Pull {
                     return Ok(Err(failure));
                 }
             };
-            if next.is_some() && next == state.page {
-                return Ok(Err(circular()));
-            }
             if state.error.is_some() {
                 self.catalog.release_quarantined(channel, &place).await?;
             }
             let brought = self.import(channel, lines).boxed().await?;
+            if next.is_some() && next == state.page {
+                // What it has is counted; what is behind it has no name.
+                self.keep_all_in_mind(channel, brought).await?;
+                return Ok(Err(circular()));
+            }
             sold |= brought.sold;
             unconfirmed += brought.unconfirmed.len();
             if unconfirmed > at_once || unanswered.is_some() {
